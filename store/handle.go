@@ -1,0 +1,17 @@
+package store
+
+// Handle is what an Opener gives for a name: the bytes of a store as the typed references of this package read and write them.
+type Handle struct {
+	Bytes Bytes
+	// Time is the time that rows of plain key-value stores are written with: that of the record being processed.
+	Time func() int64
+	// Plain says that the store keeps no times of its own.
+	Plain bool
+}
+
+// Opener opens the stores of a task, of an App or of a test driver. It is implemented by topology.Task, millstream.App and
+// testdriver.Driver; nothing else can usefully implement it.
+type Opener interface {
+	// OpenStore opens a store by name. An error says which stores there are.
+	OpenStore(name string) (Handle, error)
+}

@@ -1,0 +1,103 @@
+package topology
+
+import "time"
+
+// Header is one header of a record.
+type Header struct {
+	Name  string
+	Value []byte // nil: null
+}
+
+// Headers are the headers of a record, in order; a name may occur more than once. They are never changed in place: With and
+// Without copy, so records may share them.
+type Headers []Header
+
+// Get returns the value of the last header of that name.
+func (h Headers) Get(name string) (value []byte, ok bool) {
+	for i := len(h) - 1; i >= 0; i-- {
+		if h[i].Name == name {
+			return h[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// With returns h and one more header.
+func (h Headers) With(name string, value []byte) Headers {
+	out := make(Headers, len(h), len(h)+1)
+	copy(out, h)
+	return append(out, Header{Name: name, Value: value})
+}
+
+// Without returns h without the headers of that name.
+func (h Headers) Without(name string) Headers {
+	var out Headers
+	for _, x := range h {
+		if x.Name != name {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// Source says which input record a record was made from.
+type Source struct {
+	Topic     string // empty in a punctuation
+	Partition int32
+	Offset    int64
+}
+
+// Record is a record on its way through a topology. It is a value: steps get a copy and pass a copy on.
+type Record[K, V any] struct {
+	Key   K
+	Value V
+	// NoKey says that the record has no key (Kafka's null); Key is its zero value then. Only the flag says so: an empty key is a key.
+	NoKey bool
+	// Tombstone says that the record has no value (Kafka's null), which deletes in a table; Value is its zero value then.
+	Tombstone bool
+	// Time is the record's time, to the millisecond. The zero Time, in a record that is forwarded, is that of the
+	// record being processed.
+	Time    time.Time
+	Headers Headers
+
+	src Source
+}
+
+// Source returns where the input record came from that r was made from; its Topic is empty in a punctuation.
+func (r Record[K, V]) Source() Source { return r.src }
+
+// From returns r as made from the input record s names. Tests of functions on records use it; in a topology the source sets it.
+func (r Record[K, V]) From(s Source) Record[K, V] { r.src = s; return r }
+
+// At returns r with another time.
+func (r Record[K, V]) At(t time.Time) Record[K, V] { r.Time = t; return r }
+
+// Deleted returns r as a tombstone.
+func (r Record[K, V]) Deleted() Record[K, V] {
+	var none V
+	r.Value, r.Tombstone = none, true
+	return r
+}
+
+// Keyless returns r without its key.
+func (r Record[K, V]) Keyless() Record[K, V] {
+	var none K
+	r.Key, r.NoKey = none, true
+	return r
+}
+
+// With returns r with one more header.
+func (r Record[K, V]) With(name string, value []byte) Record[K, V] {
+	r.Headers = r.Headers.With(name, value)
+	return r
+}
+
+// WithValue returns r with another value, perhaps of another type. It is no tombstone then.
+func WithValue[K, V, V2 any](r Record[K, V], v V2) Record[K, V2] {
+	return Record[K, V2]{Key: r.Key, Value: v, NoKey: r.NoKey, Time: r.Time, Headers: r.Headers, src: r.src}
+}
+
+// WithKey returns r with another key, perhaps of another type. It has a key then.
+func WithKey[K, V, K2 any](r Record[K, V], k K2) Record[K2, V] {
+	return Record[K2, V]{Key: k, Value: r.Value, Tombstone: r.Tombstone, Time: r.Time, Headers: r.Headers, src: r.src}
+}
