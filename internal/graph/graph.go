@@ -161,4 +161,6 @@ func (t TaskID) String() string { return fmt.Sprintf("%d_%d", t.Sub, t.Partition
 func InternalTopic(application, name string) string { return application + "-" + name }
 
 // ChangelogTopic is the name of a store's changelog.
-func ChangelogTopic(application, store string) string { return application + "-" + store + "-changelog" }
+func ChangelogTopic(application, store string) string {
+	return application + "-" + store + "-changelog"
+}
