@@ -1,0 +1,122 @@
+// Package crashpoint names the gaps between the steps of a commit, a flush and a restore, so that a simulation can stop a process dead
+// in each of them. A hook is found through the context that App.Run was given; without one a point costs a nil check.
+package crashpoint
+
+import (
+	"context"
+	"fmt"
+)
+
+// Point is a place at which a process may be stopped. The numbers are stable: schedules of failing histories name them.
+type Point int
+
+// The points, in the order in which one commit passes them. What has happened before each is said; what follows has not.
+const (
+	// StartPositions: the tasks' start positions are known, and not committed.
+	StartPositions Point = 1 + iota
+	// StartPositionsCommitted: start positions are committed, no record has been processed.
+	StartPositionsCommitted
+	// CutBegin: records have been processed and sent, the cut is due.
+	CutBegin
+	// CutOffsets: the offsets of the epoch are fixed; no changelog record of it is sent.
+	CutOffsets
+	// CutHalf: the changelog records of some stores of the epoch are queued, those of others are not.
+	CutHalf
+	// CutDone: all changelog records of the epoch are queued; the ticket is drawn.
+	CutDone
+	// SendAcked: everything the epoch sent is acknowledged; its offsets are not committed.
+	SendAcked
+	// SendCommitted: Kafka has the offsets; this process has not noticed yet.
+	SendCommitted
+	// SettleBegin: the process knows that the epoch is accepted; no store does.
+	SettleBegin
+	// SettleHalf: some stores know that the epoch is settled, others do not.
+	SettleHalf
+	// SettleDone: the epoch is settled everywhere.
+	SettleDone
+	// FlushBegin: a store is about to write settled epochs to its file.
+	FlushBegin
+	// FlushHalf: some of the transactions of a flush are written, the one with the checkpoint is not.
+	FlushHalf
+	// FlushDone: the flush is on disk, checkpoint and all.
+	FlushDone
+	// RestoreHalf: a part of a changelog is applied to a store.
+	RestoreHalf
+	// RestoreDone: a store is restored; its task does not run yet.
+	RestoreDone
+	// RevokeSettled: the tasks to be given up are settled; they are not closed and the member has not rejoined.
+	RevokeSettled
+	// StopSettled: at the end of the App everything is settled; stores are open and the group is not left.
+	StopSettled
+
+	end
+)
+
+// Points returns all of them.
+func Points() []Point {
+	out := make([]Point, 0, end-1)
+	for p := StartPositions; p < end; p++ {
+		out = append(out, p)
+	}
+	return out
+}
+
+var names = [...]string{
+	StartPositions: "start positions", StartPositionsCommitted: "start positions committed",
+	CutBegin: "cut: begin", CutOffsets: "cut: offsets fixed", CutHalf: "cut: half of the changelogs", CutDone: "cut: done",
+	SendAcked: "send: acknowledged", SendCommitted: "send: committed",
+	SettleBegin: "settle: begin", SettleHalf: "settle: half of the stores", SettleDone: "settle: done",
+	FlushBegin: "flush: begin", FlushHalf: "flush: half of the transactions", FlushDone: "flush: done",
+	RestoreHalf: "restore: half", RestoreDone: "restore: done",
+	RevokeSettled: "revoke: settled", StopSettled: "stop: settled",
+}
+
+func (p Point) String() string {
+	if p < StartPositions || p >= end {
+		return fmt.Sprintf("point %d", int(p))
+	}
+	return names[p]
+}
+
+// Hook is called at each point, on the goroutine that is there. It may return, and nothing has happened; block for ever, as a
+// process that hangs; or panic with Dead, as one that was killed: the App then commits nothing, writes nothing to its files any more,
+// does not leave its group, ends its goroutines and returns Dead from Run.
+//
+// It is called by several goroutines at once.
+type Hook func(Point)
+
+// At calls the hook, if there is one.
+func (h Hook) At(p Point) {
+	if h != nil {
+		h(p)
+	}
+}
+
+type dead struct{}
+
+func (dead) Error() string { return "the process was stopped at a crash point" }
+
+// Dead is what a hook panics with to kill its process, and what App.Run returns then.
+var Dead error = dead{}
+
+type key struct{}
+
+// With returns a context whose App calls h at each point.
+func With(ctx context.Context, h Hook) context.Context { return context.WithValue(ctx, key{}, h) }
+
+// From returns the hook of a context; nil when there is none.
+func From(ctx context.Context) Hook {
+	h, _ := ctx.Value(key{}).(Hook)
+	return h
+}
+
+// Catch turns a panic with Dead into a call of died, and lets every other panic go on. Goroutines that pass points defer it.
+func Catch(died func()) {
+	switch r := recover(); r {
+	case nil:
+	case Dead:
+		died()
+	default:
+		panic(r)
+	}
+}
