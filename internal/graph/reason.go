@@ -1,0 +1,14 @@
+package graph
+
+// Reasons for which the library itself drops records. Users' reasons are what they gave to failure.Drop.
+const (
+	NoKey          = "record without key"   // where a key is needed: tables, aggregations, joins
+	NoValue        = "record without value" // where a value is needed: aggregations, joins, functions that would have to invent one
+	NoRepartition  = "record without key not sent to a repartition topic"
+	NoTime         = "record without valid timestamp"
+	DecodeSkipped  = "record does not decode"
+	ProcessSkipped = "function failed"
+	ProduceSkipped = "record could not be written"
+	NoBranch       = "record matched no branch"
+	NoPunctuateKey = "value forwarded by a punctuation without key"
+)

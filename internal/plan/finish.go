@@ -1,0 +1,92 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/topology"
+)
+
+// finish finds the sub-topologies and the topics that must be partitioned alike, once all nodes are there.
+func (c *Compile) finish(b *Builder) topology.Errors {
+	c.subs()
+	for _, outs := range c.together {
+		var topics []string
+		for _, o := range outs {
+			topics = append(topics, sourcesOf(c.ports[o].owner)...)
+		}
+		slices.Sort(topics)
+		if topics = slices.Compact(topics); len(topics) > 1 {
+			c.g.Together = append(c.g.Together, topics)
+		}
+	}
+	var errs topology.Errors
+	for _, s := range c.g.Stores {
+		if s.Sub < 0 {
+			errs = append(errs, &topology.Error{Op: "store", Name: s.Name, Pos: s.Pos, Err: fmt.Errorf("no step uses it")})
+		}
+	}
+	return errs
+}
+
+// subs numbers the sub-topologies: nodes connected by edges or by stores, in the order of their first nodes.
+func (c *Compile) subs() {
+	group := map[*graph.Node]*graph.Node{}
+	var find func(n *graph.Node) *graph.Node
+	find = func(n *graph.Node) *graph.Node {
+		if p := group[n]; p != nil && p != n {
+			group[n] = find(p)
+			return group[n]
+		}
+		return n
+	}
+	join := func(a, b *graph.Node) {
+		if a, b = find(a), find(b); a != b {
+			group[b] = a
+		}
+	}
+	user := map[string]*graph.Node{}
+	for _, n := range c.g.Nodes {
+		for _, p := range n.Parents {
+			join(p, n)
+		}
+		for _, s := range n.Stores {
+			if user[s] == nil {
+				user[s] = n
+			}
+			join(user[s], n)
+		}
+	}
+	ids := map[*graph.Node]*graph.Sub{}
+	for _, n := range c.g.Nodes {
+		root := find(n)
+		s := ids[root]
+		if s == nil {
+			s = &graph.Sub{ID: len(c.g.Subs)}
+			ids[root] = s
+			c.g.Subs = append(c.g.Subs, s)
+		}
+		n.Sub = s.ID
+		s.Nodes = append(s.Nodes, n)
+	}
+	for _, st := range c.g.Stores {
+		st.Sub = -1
+		if n := user[st.Name]; n != nil {
+			st.Sub = n.Sub
+			c.g.Subs[n.Sub].Stores = append(c.g.Subs[n.Sub].Stores, st)
+		}
+	}
+}
+
+// sourcesOf returns the topics from which n is read within its sub-topology.
+func sourcesOf(n *graph.Node) []string {
+	if n.Kind == graph.Source {
+		return n.Source.Topics
+	}
+	var out []string
+	for _, p := range n.Parents {
+		out = append(out, sourcesOf(p)...)
+	}
+	return out
+}

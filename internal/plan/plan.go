@@ -1,0 +1,274 @@
+// Package plan turns the calls of the DSL into a graph. A call makes a Node and a handle to it; names, serdes and whether a
+// repartition topic is needed are decided in Build, when everything is known, with the place of the call kept for its errors.
+//
+// Build passes over the nodes twice: from the last to the first, each node says what it demands of those before it (Demand: old
+// values, a store to read), then from the first to the last, each makes its part of the graph (Emit).
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/topology"
+)
+
+// Builder collects the calls of one program. Not for use by several goroutines.
+type Builder struct {
+	Registry *serde.Registry
+	nodes    []*Node
+	errs     topology.Errors
+}
+
+// Node is one call of the DSL.
+type Node struct {
+	Op   string // the function called: "stream.Filter"
+	Kind string // for generated names: "filter"
+
+	// KeyChanged says that records may lie in another partition than their key's; it sticks until a repartition.
+	KeyChanged bool
+	// Demand says what the node needs of those before it. May be nil.
+	Demand func()
+	// Emit makes the node's part of the graph. It is called when all inputs have made theirs.
+	Emit func(c *Compile) error
+	// Table is set for tables.
+	Table *Table
+
+	b                  *Builder
+	pos                string
+	name               string // given, by position or Named
+	inputs             []Out
+	keyType, valueType reflect.Type
+	key, value         any // serde.Serde of the types, given by the topic or WithSerdes
+	keyFrom, valueFrom *Node
+	policy             failure.Policy
+	settled            bool // name fixed by position: Named is an error
+}
+
+// Out is one output of a node.
+type Out struct {
+	Node *Node
+	Port int
+}
+
+// Handle is a typed output of a node: what the DSL's types hold.
+type Handle[K, V any] struct{ out Out }
+
+// The handles of the DSL. Their fields have different names, so that handles of one kind cannot be converted into another kind
+// outside this module: with equal fields, table.KTable[string, int64](grouped) would compile.
+type (
+	Stream[K, V any]  struct{ stream Handle[K, V] }
+	Grouped[K, V any] struct{ grouped Handle[K, V] }
+	KTable[K, V any]  struct{ table Handle[K, V] }
+	Step              struct{ step *Node }
+)
+
+// NewStream makes a handle of a stream; the others likewise.
+func NewStream[K, V any](h Handle[K, V]) Stream[K, V]   { return Stream[K, V]{h} }
+func NewGrouped[K, V any](h Handle[K, V]) Grouped[K, V] { return Grouped[K, V]{h} }
+func NewKTable[K, V any](h Handle[K, V]) KTable[K, V]   { return KTable[K, V]{h} }
+func NewStep(n *Node) Step                              { return Step{n} }
+
+// Handle returns what the handle holds.
+func (s Stream[K, V]) Handle() Handle[K, V]  { return s.stream }
+func (g Grouped[K, V]) Handle() Handle[K, V] { return g.grouped }
+func (t KTable[K, V]) Handle() Handle[K, V]  { return t.table }
+func (s Step) Node() *Node                   { return s.step }
+
+// Node returns the handle's node, nil for a zero handle.
+func (h Handle[K, V]) Node() *Node { return h.out.Node }
+
+// Out returns the handle's output.
+func (h Handle[K, V]) Out() Out { return h.out }
+
+// Port returns a handle of another output of the same node, with the types of that output.
+func Port[K, V any](n *Node, port int) Handle[K, V] { return Handle[K, V]{Out{n, port}} }
+
+// New makes the node of a call whose result has keys K and values V. inputs are what the call was given; the first that is not
+// zero says which builder it belongs to, unless b does. It returns nil when no builder can be found: the call was made on zero handles
+// only, and all that follows is nothing.
+func New[K, V any](b *Builder, op, kind string, inputs ...Out) *Node {
+	n := &Node{Op: op, Kind: kind, b: b, pos: position(), inputs: inputs, keyType: reflect.TypeFor[K](), valueType: reflect.TypeFor[V]()}
+	for _, in := range inputs {
+		switch {
+		case in.Node == nil:
+		case n.b == nil:
+			n.b = in.Node.b
+		case n.b != in.Node.b:
+			n.Errorf("its inputs belong to two builders; use one stream.Builder for a program")
+		}
+		if in.Node != nil && in.Node.KeyChanged {
+			n.KeyChanged = true
+		}
+	}
+	if n.b == nil {
+		return nil
+	}
+	for _, in := range inputs {
+		if in.Node == nil {
+			n.Errorf("an input is the zero handle; make it with a function of package stream or table")
+			break
+		}
+	}
+	n.b.nodes = append(n.b.nodes, n)
+	return n
+}
+
+// Result returns the handle of n's first output; the zero handle when n is nil.
+func Result[K, V any](n *Node) Handle[K, V] { return Handle[K, V]{Out{Node: n}} }
+
+// Errorf records a mistake of the call.
+func (n *Node) Errorf(format string, args ...any) {
+	if n == nil || n.b == nil {
+		return
+	}
+	n.b.errs = append(n.b.errs, n.err(fmt.Errorf(format, args...)))
+}
+
+func (n *Node) err(err error) *topology.Error {
+	return &topology.Error{Op: n.Op, Name: n.name, Pos: n.pos, Err: err}
+}
+
+// Position is the place of the call.
+func (n *Node) Position() string { return n.pos }
+
+// Name is the name given, empty when there is none.
+func (n *Node) Name() string { return n.name }
+
+// Policy is what OnError set.
+func (n *Node) Policy() failure.Policy { return n.policy }
+
+// Builder is what n belongs to.
+func (n *Node) Builder() *Builder { return n.b }
+
+// Input returns the i-th input.
+func (n *Node) Input(i int) Out { return n.inputs[i] }
+
+// GiveName names n by position: Kafka gets a topic of that name, or a store does, so it has to be there and Named is an error.
+func (n *Node) GiveName(name string) {
+	if n == nil {
+		return
+	}
+	n.settled = true
+	n.setName(name)
+}
+
+// SetName is the Named method of handles.
+func (n *Node) SetName(name string) {
+	switch {
+	case n == nil:
+	case n.settled:
+		n.Errorf("it is named %q already; a second name, %q, would be ignored", n.name, name)
+	case n.name != "" && n.name != name:
+		n.Errorf("it is named twice: %q and %q", n.name, name)
+	default:
+		n.setName(name)
+	}
+}
+
+func (n *Node) setName(name string) {
+	if err := CheckName(name); err != nil {
+		n.Errorf("%w", err)
+		return
+	}
+	n.name = name
+}
+
+// SetSerdes is the WithSerdes method of handles: nil keeps what is there. key and value are serde.Serde of the node's types.
+func (n *Node) SetSerdes(key, value any) {
+	if n == nil {
+		return
+	}
+	if key != nil {
+		n.key = key
+	}
+	if value != nil {
+		n.value = value
+	}
+}
+
+// SetPolicy is the OnError method of handles.
+func (n *Node) SetPolicy(p failure.Policy) {
+	if n != nil {
+		n.policy = p
+	}
+}
+
+// KeepKey says that n's keys are those of its input i: their serde is kept, when the type is.
+func (n *Node) KeepKey(i int) *Node {
+	if n != nil {
+		n.keyFrom = n.inputs[i].Node
+	}
+	return n
+}
+
+// KeepValue says that the serde of n's values is that of its input i, when the type is.
+func (n *Node) KeepValue(i int) *Node {
+	if n != nil {
+		n.valueFrom = n.inputs[i].Node
+	}
+	return n
+}
+
+// KeySerde finds the serde of n's keys: given, kept from an input of the same type, or found by type.
+func KeySerde[K any](n *Node) (serde.Serde[K], error) {
+	t := reflect.TypeFor[K]()
+	for at := n; at != nil && at.keyType == t; at = at.keyFrom {
+		if at.key != nil {
+			return at.key.(serde.Serde[K]), nil
+		}
+	}
+	return found[K](n, "keys", "WithSerdes(key, nil)")
+}
+
+// ValueSerde finds the serde of n's values.
+func ValueSerde[V any](n *Node) (serde.Serde[V], error) {
+	t := reflect.TypeFor[V]()
+	for at := n; at != nil && at.valueType == t; at = at.valueFrom {
+		if at.value != nil {
+			return at.value.(serde.Serde[V]), nil
+		}
+	}
+	return found[V](n, "values", "WithSerdes(nil, value)")
+}
+
+func found[T any](n *Node, what, how string) (serde.Serde[T], error) {
+	s, err := serde.Find[T](n.b.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("no serde for its %s: %w; give one with %s on the handle it returns", what, err, how)
+	}
+	return s, nil
+}
+
+// IsNilSerde says that x is no serde: nil, or an interface that holds nil.
+func IsNilSerde(x any) bool {
+	if x == nil {
+		return true
+	}
+	v := reflect.ValueOf(x)
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Interface:
+		return v.IsNil()
+	}
+	return false
+}
+
+// CheckName says whether name can be part of a topic's name: letters, digits, '.', '_' and '-', at most 249.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("its name is empty")
+	case name == "." || name == "..":
+		return fmt.Errorf("name %q is not allowed", name)
+	case len(name) > 249:
+		return fmt.Errorf("name %q is longer than 249 characters", name)
+	}
+	for _, r := range name {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-') {
+			return fmt.Errorf("name %q has %q in it; letters, digits, '.', '_' and '-' are allowed", name, r)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/topology"
+)
+
+// Sink emits a sink of the current call after from. name, when set, chooses each record's topic.
+func Sink[K, V any](c *Compile, step string, from Out, t Topic[K, V], name func(topology.Record[K, V]) string) error {
+	g := &graph.Node{Op: "sink", Kind: graph.Sink, Sink: &graph.SinkSpec{Topic: t.Name}}
+	if name != nil {
+		g.Sink.Topic = ""
+	}
+	g.Wire = func(n *graph.Node, env graph.Env, _ []any) (any, error) {
+		s := &sink[K, V]{node: n, env: env, out: env.Sink(n), topic: t, name: name}
+		var err error
+		if s.key, s.value, err = bind(t.Key, t.Value, t.Name); err != nil {
+			return nil, err
+		}
+		return wire.Outlet[K, V](s.write), nil
+	}
+	return c.Add(step, g, from)
+}
+
+// sink encodes records. Its buffers live as long as the task: writing does not allocate.
+type sink[K, V any] struct {
+	node    *graph.Node
+	env     graph.Env
+	out     graph.SinkWriter
+	topic   Topic[K, V]
+	key     serde.Serde[K]
+	value   serde.Serde[V]
+	name    func(topology.Record[K, V]) string
+	buf     []byte
+	headers []kafka.Header
+}
+
+func (s *sink[K, V]) write(r topology.Record[K, V]) error {
+	topic := s.topic.Name
+	if s.name != nil {
+		topic = s.name(r)
+	}
+	out, partition, err := s.encode(topic, r)
+	if err != nil {
+		_, err = s.env.Fail(s.node, graph.Failure{Phase: graph.Produce, Err: err, Attempt: 1, Topic: topic})
+		return err
+	}
+	return s.out.Write(topic, partition, out)
+}
+
+func (s *sink[K, V]) encode(topic string, r topology.Record[K, V]) (kafka.ProduceRecord, int32, error) {
+	out := kafka.ProduceRecord{Time: r.Time.UnixMilli()}
+	var err error
+	buf := append(s.buf[:0], 0) // never nil: only the flags mean absent
+	if !r.NoKey {
+		if buf, err = s.key.Append(buf, r.Key); err != nil {
+			return out, 0, fmt.Errorf("key for topic %q: %w", topic, err)
+		}
+	}
+	split := len(buf)
+	if !r.Tombstone {
+		if buf, err = s.value.Append(buf, r.Value); err != nil {
+			return out, 0, fmt.Errorf("value for topic %q: %w", topic, err)
+		}
+	}
+	s.buf = buf
+	if !r.NoKey {
+		out.Key = buf[1:split:split]
+	}
+	if !r.Tombstone {
+		out.Value = buf[split:]
+	}
+	s.headers = s.headers[:0]
+	for _, h := range r.Headers {
+		s.headers = append(s.headers, kafka.Header(h))
+	}
+	out.Headers = s.headers
+	partition, err := s.partition(topic, r)
+	return out, partition, err
+}
+
+func (s *sink[K, V]) partition(topic string, r topology.Record[K, V]) (int32, error) {
+	if s.topic.Choose == nil {
+		return graph.ByKey, nil
+	}
+	n, err := s.out.Partitions(topic)
+	if err != nil {
+		return 0, err
+	}
+	p := s.topic.Choose(r, n)
+	if p < 0 || p >= n {
+		return 0, fmt.Errorf("the partitioner chose partition %d of topic %q, which has %d", p, topic, n)
+	}
+	return int32(p), nil
+}

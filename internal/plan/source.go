@@ -1,0 +1,185 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/topology"
+)
+
+// Topic is what stream.Topic holds: a topic as programs, sinks and the test driver use it.
+type Topic[K, V any] struct {
+	Name    string
+	Key     serde.Serde[K]
+	Value   serde.Serde[V]
+	Extract func(r topology.Record[K, V], latest time.Time) (time.Time, bool)
+	Choose  func(r topology.Record[K, V], n int) int // partitioner
+	Decode  failure.Policy
+	Start   graph.StartAt
+}
+
+// Check says what is wrong with a topic.
+func (t Topic[K, V]) Check() error {
+	var errs []error
+	if err := CheckName(t.Name); err != nil {
+		errs = append(errs, fmt.Errorf("topic: %w", err))
+	}
+	return errors.Join(append(errs, t.checkSerdes())...)
+}
+
+func (t Topic[K, V]) checkSerdes() error {
+	var errs []error
+	if IsNilSerde(t.Key) {
+		errs = append(errs, fmt.Errorf("topic %q has no serde for its keys; give stream.NewTopic one, serde.None for a topic without keys", t.Name))
+	}
+	if IsNilSerde(t.Value) {
+		errs = append(errs, fmt.Errorf("topic %q has no serde for its values", t.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// sourceTopics remembers which topics have a source, since a topic is read once.
+type sourceTopics struct {
+	topics []string
+	table  bool
+	node   *Node
+	port   port
+	types  string
+}
+
+// Source emits the source of topics for the current call, as its output i. A second source of the same topics shares
+// the first one's node, as in Kafka Streams: every record is read once.
+func Source[K, V any](c *Compile, i int, name string, table bool, topics []Topic[K, V], pattern string) error {
+	names := make([]string, len(topics))
+	for j, t := range topics {
+		names[j] = t.Name
+	}
+	if pattern != "" {
+		names = []string{"pattern " + pattern}
+	}
+	slices.Sort(names)
+	types := fmt.Sprintf("%T", topics)
+	for _, s := range c.sources {
+		switch {
+		case slices.Equal(s.topics, names) && s.table == table && !table:
+			if s.types != types {
+				return fmt.Errorf("topic %s is read with other types at %s", strings.Join(names, ", "), s.node.pos)
+			}
+			c.ports[Out{c.at, i}] = s.port
+			return nil
+		case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(s.topics, n) }):
+			return fmt.Errorf("topic %s is read at %s already, as another set of topics or as a table; read it once and use the handle twice",
+				strings.Join(names, ", "), s.node.pos)
+		}
+	}
+	g := &graph.Node{Op: "source", Kind: graph.Source, Source: &graph.SourceSpec{
+		Topics: names, Pattern: pattern, Offset: topics[0].Start, Policy: topics[0].Decode, Open: open(topics),
+	}}
+	if pattern != "" {
+		g.Source.Topics = nil
+	}
+	if err := c.Add(name, g); err != nil {
+		return err
+	}
+	Gives[K, V](c, i, g, "")
+	c.sources = append(c.sources, &sourceTopics{topics: names, table: table, node: c.at, port: c.ports[Out{c.at, i}], types: types})
+	return nil
+}
+
+func open[K, V any](topics []Topic[K, V]) func(*graph.Node, graph.Env, string, []any) (graph.Queue, error) {
+	return func(n *graph.Node, env graph.Env, topic string, outs []any) (graph.Queue, error) {
+		t := topics[0]
+		for _, x := range topics {
+			if x.Name == topic {
+				t = x
+			}
+		}
+		q := &queue[K, V]{node: n, env: env, topic: t, out: outs[0].(wire.Outlet[K, V])}
+		var err error
+		q.key, q.value, err = bind(t.Key, t.Value, topic)
+		return q, err
+	}
+}
+
+// bind makes the serdes of one topic, where a schema registry has another one for each.
+func bind[K, V any](key serde.Serde[K], value serde.Serde[V], topic string) (serde.Serde[K], serde.Serde[V], error) {
+	var err error
+	if b, ok := key.(serde.Bound[K]); ok {
+		if key, err = b.Bind(topic, true); err != nil {
+			return nil, nil, fmt.Errorf("serde for the keys of %q: %w", topic, err)
+		}
+	}
+	if b, ok := value.(serde.Bound[V]); ok {
+		if value, err = b.Bind(topic, false); err != nil {
+			return nil, nil, fmt.Errorf("serde for the values of %q: %w", topic, err)
+		}
+	}
+	return key, value, nil
+}
+
+// queue decodes the records of one source topic.
+type queue[K, V any] struct {
+	node  *graph.Node
+	env   graph.Env
+	topic Topic[K, V]
+	key   serde.Serde[K]
+	value serde.Serde[V]
+	out   wire.Outlet[K, V]
+	head  topology.Record[K, V]
+}
+
+func (q *queue[K, V]) Head(in *graph.Input, latest int64) (int64, bool, error) {
+	if err := q.decode(in); err != nil {
+		_, err = q.env.Fail(q.node, graph.Failure{Phase: graph.Decode, Err: err, Attempt: 1})
+		return 0, false, err
+	}
+	at := in.Record.Time
+	if q.topic.Extract != nil {
+		var before time.Time
+		if latest >= 0 {
+			before = time.UnixMilli(latest)
+		}
+		t, ok := q.topic.Extract(q.head, before)
+		if at = t.UnixMilli(); !ok || at < 0 {
+			q.env.Drop(q.node, graph.NoTime)
+			return 0, false, nil
+		}
+		q.head.Time = t.Truncate(time.Millisecond)
+	} else if at < 0 {
+		err := fmt.Errorf("its timestamp is %d; give the topic a Timestamp function that makes one", at)
+		_, err = q.env.Fail(q.node, graph.Failure{Phase: graph.Decode, Err: err, Attempt: 1})
+		return 0, false, err
+	}
+	return at, true, nil
+}
+
+func (q *queue[K, V]) decode(in *graph.Input) (err error) {
+	q.head = topology.Record[K, V]{NoKey: in.Key == nil, Tombstone: in.Value == nil, Time: time.UnixMilli(in.Record.Time)}
+	if !q.head.NoKey {
+		if q.head.Key, err = q.key.Decode(in.Key); err != nil {
+			return fmt.Errorf("key: %w", err)
+		}
+	}
+	if !q.head.Tombstone {
+		if q.head.Value, err = q.value.Decode(in.Value); err != nil {
+			return fmt.Errorf("value: %w", err)
+		}
+	}
+	if len(in.Headers) > 0 {
+		q.head.Headers = make(topology.Headers, len(in.Headers))
+		for i, h := range in.Headers {
+			q.head.Headers[i] = topology.Header(h)
+		}
+	}
+	q.head = q.head.From(topology.Source{Topic: in.Topic, Partition: in.Partition, Offset: in.Offset})
+	return nil
+}
+
+func (q *queue[K, V]) Process() error { return q.out(q.head) }

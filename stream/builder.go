@@ -1,0 +1,89 @@
+// Package stream has the KStream, a stream of records partitioned by key, and every operator whose result is a stream.
+//
+// What adds a step is a function; methods only read, or configure the step that made the handle:
+//
+//	b := stream.NewBuilder()
+//	big := stream.Filter(stream.From(b, orders), func(_ string, o Order) bool { return o.Cents > 10_000 })
+//	stream.To(big, bigOrders)
+//	top, err := b.Build()
+//
+// Nothing runs before Build, and Build returns every mistake at once, with the place of each call.
+//
+// Plain functions (of keys and values) never see a tombstone or a missing key and cannot make one: what has none passes them by
+// where the key stays, and is dropped and counted where they would have to invent a key. Functions of records see both and may
+// make both.
+package stream
+
+import (
+	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/topology"
+)
+
+// Builder collects the steps of one program. Not for use by several goroutines.
+type Builder struct{ b plan.Builder }
+
+// BuilderOption configures a Builder.
+type BuilderOption func(*plan.Builder)
+
+// Serdes says where serdes are found by type, for the steps inside the program: those that have neither a topic's serde nor one of
+// WithSerdes. Without it the basic types of package serde are found.
+func Serdes(r *serde.Registry) BuilderOption { return func(b *plan.Builder) { b.Registry = r } }
+
+// NewBuilder returns a Builder.
+func NewBuilder(opts ...BuilderOption) *Builder {
+	b := &Builder{}
+	for _, o := range opts {
+		o(&b.b)
+	}
+	if b.b.Registry == nil {
+		b.b.Registry = &serde.Registry{}
+	}
+	return b
+}
+
+// Build returns the topology, or every mistake of the program as topology.Errors.
+func (b *Builder) Build() (*topology.Topology, error) {
+	if b == nil {
+		_, err := (*plan.Builder)(nil).Build()
+		return nil, err
+	}
+	g, err := b.b.Build()
+	if err != nil {
+		return nil, err
+	}
+	return topology.New(g), nil
+}
+
+// Plan returns what b collects. For the packages of this module.
+func (b *Builder) Plan() *plan.Builder {
+	if b == nil {
+		return nil
+	}
+	return &b.b
+}
+
+type (
+	// Record is a record on its way through the program.
+	Record[K, V any] = topology.Record[K, V]
+	// Context is what a processor of Process sees of its task.
+	Context[K, V any] = topology.Context[K, V]
+	// ValueContext is what a processor of ProcessValues sees of its task.
+	ValueContext[V any] = topology.ValueContext[V]
+	// Header is one header of a record.
+	Header = topology.Header
+	// Headers are the headers of a record.
+	Headers = topology.Headers
+)
+
+// WithValue returns r with another value, perhaps of another type. It is no tombstone then.
+func WithValue[K, V, V2 any](r Record[K, V], v V2) Record[K, V2] { return topology.WithValue(r, v) }
+
+// WithKey returns r with another key, perhaps of another type. It has a key then.
+func WithKey[K, V, K2 any](r Record[K, V], k K2) Record[K2, V] { return topology.WithKey(r, k) }
+
+// HasValue is true of records that are no tombstones, for FilterRecords.
+func HasValue[K, V any](r Record[K, V]) bool { return !r.Tombstone }
+
+// HasKey is true of records that have a key, for FilterRecords.
+func HasKey[K, V any](r Record[K, V]) bool { return !r.NoKey }

@@ -1,0 +1,64 @@
+package stream
+
+import (
+	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/serde"
+)
+
+// KStream is a stream of records, each an event of its own. It is a handle: a value that may be used any number of times, each
+// use getting every record.
+type KStream[K, V any] plan.Stream[K, V]
+
+// Named names the step that made s, for descriptions, errors and metrics.
+func (s KStream[K, V]) Named(name string) KStream[K, V] {
+	s.node().SetName(name)
+	return s
+}
+
+// WithSerdes gives the serdes of s where a step that follows writes it to a topic or a store of the library's. Nil keeps what is
+// there.
+func (s KStream[K, V]) WithSerdes(k serde.Serde[K], v serde.Serde[V]) KStream[K, V] {
+	setSerdes(s.node(), k, v)
+	return s
+}
+
+// OnError is the policy of the step that made s: what happens to a record for which its function returns an error. Defaults to the App's.
+func (s KStream[K, V]) OnError(p failure.Policy) KStream[K, V] {
+	s.node().SetPolicy(p)
+	return s
+}
+
+func (s KStream[K, V]) node() *plan.Node { return handle(s).Node() }
+
+func handle[K, V any](s KStream[K, V]) plan.Handle[K, V] { return plan.Stream[K, V](s).Handle() }
+
+// result makes the KStream of a node.
+func result[K, V any](n *plan.Node) KStream[K, V] {
+	return KStream[K, V](plan.NewStream(plan.Result[K, V](n)))
+}
+
+// setSerdes takes interfaces that may hold nothing: a nil interface of a serde type must not become a present any.
+func setSerdes[K, V any](n *plan.Node, k serde.Serde[K], v serde.Serde[V]) {
+	if k != nil {
+		n.SetSerdes(k, nil)
+	}
+	if v != nil {
+		n.SetSerdes(nil, v)
+	}
+}
+
+// Step is a step from which nothing follows.
+type Step plan.Step
+
+// Named names the step, for descriptions, errors and metrics.
+func (s Step) Named(name string) Step {
+	plan.Step(s).Node().SetName(name)
+	return s
+}
+
+// OnError is the policy of the step. Defaults to the App's.
+func (s Step) OnError(p failure.Policy) Step {
+	plan.Step(s).Node().SetPolicy(p)
+	return s
+}
