@@ -1,0 +1,174 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"github.com/millstream-go/millstream/testdriver/broker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func deadline(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestRecordsComeBackAsTheyWereWritten(t *testing.T) {
+	ctx, b := deadline(t), broker.Start(t, broker.Brokers(3), broker.Topic("t", 2))
+	require.Len(t, b.Brokers(), 3)
+	at := time.UnixMilli(1_700_000_000_123)
+	in := []broker.Record{
+		{Partition: 0, Key: []byte("k"), Value: []byte{}, Time: at, Headers: []broker.Header{{Name: "h", Value: []byte("x")}, {Name: "null"}}},
+		{Partition: 1, Key: nil, Value: []byte("v"), Time: at},
+		{Partition: 1, Key: []byte{}, Value: nil, Time: at.Add(-time.Hour)},
+	}
+	require.NoError(t, b.Produce(ctx, "t", in...))
+	got, err := b.Read(ctx, "t")
+	require.NoError(t, err)
+	in[2].Offset = 1
+	assert.Equal(t, in, got)
+}
+
+func TestEmptyTopicReadsAsNothing(t *testing.T) {
+	b := broker.Start(t, broker.Topic("t", 3))
+	got, err := b.Read(deadline(t), "t")
+	require.NoError(t, err)
+	assert.Empty(t, got)
+}
+
+func TestKeyChoosesThePartitionAsInKafka(t *testing.T) {
+	ctx, b := deadline(t), broker.Start(t, broker.Topic("t", 10))
+	for _, key := range []string{"21", "foobar", "a-little-bit-long-string"} {
+		require.NoError(t, b.Produce(ctx, "t", broker.Record{Partition: broker.ByKey, Key: []byte(key)}))
+	}
+	got, err := b.Read(ctx, "t")
+	require.NoError(t, err)
+	parts := map[string]int32{}
+	for _, r := range got {
+		parts[string(r.Key)] = r.Partition
+	}
+	// murmur2 of these keys in Kafka's own tests: -973932308, -790332482, -985981536.
+	assert.Equal(t, map[string]int32{"21": 0, "foobar": 6, "a-little-bit-long-string": 2}, parts)
+}
+
+func TestUnknownTopicIsAnErrorAtOnce(t *testing.T) {
+	ctx, b := deadline(t), broker.Start(t)
+	require.ErrorContains(t, b.Produce(ctx, "x", broker.Record{}), `no topic "x"`)
+	_, err := b.Read(ctx, "x")
+	require.ErrorContains(t, err, `no topic "x"`)
+	for _, err := range b.Follow(ctx, "x") {
+		require.ErrorContains(t, err, `no topic "x"`)
+	}
+	require.NoError(t, b.CreateTopic("x", 1, "cleanup.policy=compact"))
+	assert.Equal(t, "compact", *b.Cluster().TopicInfo("x").Configs["cleanup.policy"])
+	require.ErrorContains(t, b.CreateTopic("x", 1), `topic "x"`)
+}
+
+func TestWrongSettingsAreErrors(t *testing.T) {
+	_, err := broker.New(broker.Brokers(0))
+	require.ErrorContains(t, err, "0 brokers")
+	_, err = broker.New(broker.Topic("t", 0))
+	require.ErrorContains(t, err, `topic "t": 0 partitions`)
+	require.ErrorContains(t, broker.Start(t).Restart(), "needs DataDir")
+}
+
+func TestRestartKeepsRecordsAndAddresses(t *testing.T) {
+	ctx := deadline(t)
+	b := broker.Start(t, broker.Brokers(2), broker.Topic("t", 1), broker.DataDir(t.TempDir()))
+	require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("1")}))
+	addrs := b.Brokers()
+	require.NoError(t, b.Restart())
+	assert.Equal(t, addrs, b.Brokers())
+	require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("2")}))
+	got, err := b.Read(ctx, "t")
+	require.NoError(t, err)
+	require.Len(t, got, 2)
+	assert.Equal(t, "1", string(got[0].Value))
+	assert.Equal(t, "2", string(got[1].Value))
+}
+
+func TestReadLeavesOutWhatIsNotCommitted(t *testing.T) {
+	ctx, b := deadline(t), broker.Start(t, broker.Topic("t", 1))
+	tx := transactional(t, b, "a")
+	require.NoError(t, tx.BeginTransaction())
+	require.NoError(t, tx.ProduceSync(ctx, kgo.StringRecord("committed")).FirstErr())
+	require.NoError(t, tx.EndTransaction(ctx, kgo.TryCommit))
+	require.NoError(t, tx.BeginTransaction())
+	require.NoError(t, tx.ProduceSync(ctx, kgo.StringRecord("aborted")).FirstErr())
+	require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("plain")}))
+	require.NoError(t, tx.EndTransaction(ctx, kgo.TryAbort))
+	assert.Equal(t, []string{"committed", "plain"}, values(t, ctx, b))
+
+	require.NoError(t, tx.BeginTransaction())
+	require.NoError(t, tx.ProduceSync(ctx, kgo.StringRecord("open")).FirstErr())
+	require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("behind")}))
+	assert.Equal(t, []string{"committed", "plain"}, values(t, ctx, b), "no consumer sees what is behind an open transaction")
+	require.NoError(t, tx.EndTransaction(ctx, kgo.TryCommit))
+	assert.Equal(t, []string{"committed", "plain", "open", "behind"}, values(t, ctx, b))
+}
+
+func transactional(t *testing.T, b *broker.Broker, id string) *kgo.Client {
+	c, err := kgo.NewClient(kgo.SeedBrokers(b.Brokers()...), kgo.TransactionalID(id), kgo.DefaultProduceTopic("t"), kgo.Dialer(b.Dialer()))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func values(t *testing.T, ctx context.Context, b *broker.Broker) (out []string) {
+	got, err := b.Read(ctx, "t")
+	require.NoError(t, err)
+	for _, r := range got {
+		out = append(out, string(r.Value))
+	}
+	return out
+}
+
+func TestFollowYieldsRecordsAsTheyCome(t *testing.T) {
+	ctx, b := deadline(t), broker.Start(t, broker.Topic("t", 2))
+	require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("0")}))
+	n := 0
+	for r, err := range b.Follow(ctx, "t") {
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(n), string(r.Value))
+		if n++; n == 5 {
+			break
+		}
+		require.NoError(t, b.Produce(ctx, "t", broker.Record{Partition: int32(n % 2), Value: []byte(fmt.Sprint(n))}))
+	}
+	assert.Equal(t, 5, n)
+
+	ended, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, err := range b.Follow(ended, "t") {
+		require.NoError(t, err)
+		cancel() // the records already fetched may follow, then the loop ends without an error
+	}
+}
+
+// A day of virtual time, in which Kafka's own timers run, takes no time.
+func TestVirtualNetworkInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, b := t.Context(), broker.Start(t, broker.Virtual(), broker.Brokers(3), broker.Topic("t", 1, "retention.ms=3600000"))
+		assert.True(t, slices.Contains(b.Brokers(), "localhost:9092"))
+		require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("old")}))
+		time.Sleep(24 * time.Hour)
+		require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("new")}))
+		b.Cluster().ApplyRetention()
+		got, err := b.Read(ctx, "t")
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		assert.Equal(t, "new", string(got[0].Value))
+		assert.Equal(t, int64(1), got[0].Offset)
+	})
+}

@@ -1,0 +1,254 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// ByKey as a Record's Partition lets the key choose, as Kafka's own producers do (murmur2); without a key any partition is taken.
+const ByKey int32 = -1
+
+// Record is a record of a topic. Nil keys, values and header values are null.
+type Record struct {
+	Partition  int32
+	Offset     int64 // set by Read and Follow
+	Key, Value []byte
+	Headers    []Header
+	Time       time.Time // milliseconds count; the zero Time is written as now
+}
+
+// Header is one header of a Record.
+type Header struct {
+	Name  string
+	Value []byte
+}
+
+// Produce writes records to a topic in order and returns when all are accepted. They stay the caller's.
+func (b *Broker) Produce(ctx context.Context, topic string, records ...Record) error {
+	if err := b.exists(topic); err != nil {
+		return err
+	}
+	c, err := b.writer()
+	if err != nil {
+		return err
+	}
+	out := make([]*kgo.Record, len(records))
+	for i, r := range records {
+		out[i] = &kgo.Record{Topic: topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Timestamp: r.Time}
+		for _, h := range r.Headers {
+			out[i].Headers = append(out[i].Headers, kgo.RecordHeader{Key: h.Name, Value: h.Value})
+		}
+	}
+	if err := c.ProduceSync(ctx, out...).FirstErr(); err != nil {
+		return fmt.Errorf("broker: produce to %q: %w", topic, err)
+	}
+	return nil
+}
+
+// exists spares the clients' patient waiting for a topic that nobody creates.
+func (b *Broker) exists(topic string) error {
+	if b.cluster.TopicInfo(topic) == nil {
+		return fmt.Errorf("broker: there is no topic %q", topic)
+	}
+	return nil
+}
+
+func (b *Broker) writer() (*kgo.Client, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.written != nil {
+		return b.written, nil
+	}
+	c, err := b.client(kgo.ProducerLinger(0), kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}))
+	b.written = c
+	return c, err
+}
+
+func (b *Broker) client(opts ...kgo.Opt) (*kgo.Client, error) {
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(b.addrs...), kgo.Dialer(b.Dialer()), kgo.DisableClientMetrics())...)
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	return c, nil
+}
+
+// partitioner takes the partition that a record names, else asks the key.
+type partitioner struct{ byKey kgo.Partitioner }
+
+func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return topicPartitioner{p.byKey.ForTopic(topic)}
+}
+
+type topicPartitioner struct{ kgo.TopicPartitioner }
+
+func (p topicPartitioner) RequiresConsistency(*kgo.Record) bool { return true }
+
+func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
+	if r.Partition >= 0 {
+		return int(r.Partition)
+	}
+	return p.TopicPartitioner.Partition(r, n)
+}
+
+// Read returns what a consumer of committed records finds in a topic now: by partition, then by offset. Records of open and
+// aborted transactions are left out, what compaction and retention removed is gone.
+func (b *Broker) Read(ctx context.Context, topic string) ([]Record, error) {
+	if err := b.exists(topic); err != nil {
+		return nil, err
+	}
+	r := reader{left: map[int32]int64{}, parts: map[int32]*partition{}}
+	starts := map[int32]kgo.Offset{}
+	infos := b.cluster.PartitionInfos(topic)
+	for _, p := range infos {
+		r.parts[p.Partition] = &partition{open: map[int64][]int{}}
+		if p.HighWatermark > p.LogStartOffset {
+			r.left[p.Partition] = p.HighWatermark
+			starts[p.Partition] = kgo.NewOffset().At(p.LogStartOffset)
+		}
+	}
+	if err := b.read(ctx, topic, starts, &r); err != nil {
+		return nil, err
+	}
+	var all []Record
+	for i := range infos {
+		all = append(all, r.parts[int32(i)].committed()...)
+	}
+	return all, nil
+}
+
+func (b *Broker) read(ctx context.Context, topic string, starts map[int32]kgo.Offset, r *reader) error {
+	if len(starts) == 0 {
+		return nil
+	}
+	// All records are fetched, and markers with them, and sorted out here: a reader of committed records would never learn that it
+	// has passed the last offset when that was aborted.
+	c, err := b.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}), kgo.KeepControlRecords())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for len(r.left) > 0 {
+		f := c.PollFetches(ctx)
+		if err := f.Err(); err != nil {
+			return fmt.Errorf("broker: read %q: %w", topic, err)
+		}
+		f.EachRecord(r.add)
+	}
+	return nil
+}
+
+// reader collects the records of a topic up to the ends it started with.
+type reader struct {
+	left  map[int32]int64 // high watermark of partitions not yet read
+	parts map[int32]*partition
+}
+
+func (r *reader) add(k *kgo.Record) {
+	end, ok := r.left[k.Partition]
+	if !ok || k.Offset >= end {
+		return
+	}
+	if k.Offset == end-1 {
+		delete(r.left, k.Partition)
+	}
+	r.parts[k.Partition].add(k)
+}
+
+// partition sorts out which records were committed.
+type partition struct {
+	records []Record
+	dropped []bool          // by index of records
+	open    map[int64][]int // indexes of records of an open transaction, by producer
+}
+
+const markerCommit = 1
+
+func (p *partition) add(k *kgo.Record) {
+	switch {
+	case k.Attrs.IsControl():
+		p.mark(k.ProducerID, k.Key)
+	default:
+		if k.Attrs.IsTransactional() {
+			p.open[k.ProducerID] = append(p.open[k.ProducerID], len(p.records))
+		}
+		p.records = append(p.records, fromKgo(k))
+		p.dropped = append(p.dropped, false)
+	}
+}
+
+// mark ends a producer's transaction. A marker's key is a version and a type of two bytes each.
+func (p *partition) mark(producer int64, key []byte) {
+	if len(key) < 4 || binary.BigEndian.Uint16(key[2:]) != markerCommit {
+		for _, i := range p.open[producer] {
+			p.dropped[i] = true
+		}
+	}
+	delete(p.open, producer)
+}
+
+// committed ends before the first record of an open transaction, as consumers do.
+func (p *partition) committed() (out []Record) {
+	end := len(p.records)
+	for _, open := range p.open {
+		end = min(end, open[0])
+	}
+	for i, r := range p.records[:end] {
+		if !p.dropped[i] {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Follow yields the committed records of a topic from its beginning, each as soon as it is there, in order within a partition.
+// It ends when the loop does or ctx ends, and with an error when it cannot go on.
+func (b *Broker) Follow(ctx context.Context, topic string) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		c, err := b.follower(topic)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		defer c.Close()
+		for ctx.Err() == nil {
+			f := c.PollFetches(ctx)
+			if err := f.Err(); err != nil && ctx.Err() == nil {
+				yield(Record{}, fmt.Errorf("broker: follow %q: %w", topic, err))
+				return
+			}
+			for it := f.RecordIter(); !it.Done(); {
+				if !yield(fromKgo(it.Next()), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (b *Broker) follower(topic string) (*kgo.Client, error) {
+	if err := b.exists(topic); err != nil {
+		return nil, err
+	}
+	starts := map[int32]kgo.Offset{}
+	for _, p := range b.cluster.PartitionInfos(topic) {
+		starts[p.Partition] = kgo.NewOffset().AtStart()
+	}
+	if len(starts) == 0 {
+		return nil, errors.New("broker: the topic has no partitions")
+	}
+	return b.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+}
+
+func fromKgo(k *kgo.Record) Record {
+	r := Record{Partition: k.Partition, Offset: k.Offset, Key: k.Key, Value: k.Value, Time: k.Timestamp}
+	for _, h := range k.Headers {
+		r.Headers = append(r.Headers, Header{Name: h.Key, Value: h.Value})
+	}
+	return r
+}
