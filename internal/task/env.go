@@ -1,0 +1,150 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/store"
+)
+
+var _ graph.Env = (*Task)(nil)
+
+// Task implements graph.Env.
+func (t *Task) Task() graph.TaskID { return t.cfg.ID }
+
+// Context implements graph.Env.
+func (t *Task) Context() context.Context { return t.cfg.Context }
+
+// StreamTime implements graph.Env.
+func (t *Task) StreamTime() int64 { return t.cfg.Clock.time }
+
+// Now implements graph.Env.
+func (t *Task) Now() time.Time { return t.cfg.Now() }
+
+// Current implements graph.Env.
+func (t *Task) Current() *graph.Input { return t.current }
+
+// RecordTime implements graph.Env.
+func (t *Task) RecordTime() int64 { return t.recordTime }
+
+// RequestCommit implements graph.Env.
+func (t *Task) RequestCommit() { t.wanted = true }
+
+// Place implements graph.PlaceOf.
+func (t *Task) Place() *graph.Place { return &t.place }
+
+// Store implements graph.Env.
+func (t *Task) Store(name string) (store.Handle, error) {
+	i, ok := t.byName[name]
+	if !ok {
+		return store.Handle{}, fmt.Errorf("task %s has no store %q: %s", t.cfg.ID, name, t.storeNames())
+	}
+	e := t.engines[i]
+	return store.Handle{Bytes: e.Engine, Time: t.RecordTime, Plain: e.Store.Kind == graph.Plain}, nil
+}
+
+func (t *Task) storeNames() string {
+	if len(t.engines) == 0 {
+		return "it has none"
+	}
+	names := make([]string, len(t.engines))
+	for i, e := range t.engines {
+		names[i] = e.Store.Name
+	}
+	return "it has " + strings.Join(names, ", ")
+}
+
+// OperatorTime implements graph.Env. SetCommitted moves what it returned.
+func (t *Task) OperatorTime(n *graph.Node) *graph.OperatorTime {
+	if t.times[n] == nil {
+		t.times[n] = &graph.OperatorTime{Time: -1}
+	}
+	return t.times[n]
+}
+
+// drop is a number of records dropped at a step for one reason, not yet reported.
+type drop struct {
+	node   *graph.Node
+	reason string
+	n      int64
+}
+
+// Drop implements graph.Env. Drops are counted here and reported at the end of the round: a skewed input can drop every record.
+func (t *Task) Drop(n *graph.Node, reason string) {
+	for i := range t.drops {
+		if d := &t.drops[i]; d.node == n && d.reason == reason {
+			d.n++
+			return
+		}
+	}
+	t.drops = append(t.drops, drop{n, reason, 1})
+}
+
+func (t *Task) report() {
+	for i := range t.drops {
+		if d := &t.drops[i]; d.n > 0 {
+			t.cfg.Dropped(d.node, d.reason, d.n)
+			d.n = 0
+		}
+	}
+}
+
+// closing is a function of OnClose and the step that registered it.
+type closing struct {
+	node *graph.Node
+	f    func() error
+}
+
+// OnClose implements graph.Env.
+func (t *Task) OnClose(f func() error) { t.onClose = append(t.onClose, closing{t.place.Node, f}) }
+
+// Close runs what OnClose registered, last first, all of it whatever one returns, and returns their errors where clean says that
+// nothing has gone wrong before; otherwise they are logged. The stores can still be read meanwhile and stay open. Nothing is processed afterwards.
+func (t *Task) Close(clean bool) error {
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	var errs []error
+	for i := len(t.onClose) - 1; i >= 0; i-- {
+		if err := t.closeOne(t.onClose[i]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	t.report()
+	if t.err == nil {
+		t.err = fmt.Errorf("task %s: %w", t.cfg.ID, ErrClosed)
+	}
+	err := errors.Join(errs...)
+	if !clean && err != nil {
+		t.cfg.Logger.Warn("a step failed to close", "task", t.cfg.ID, "error", err)
+		return nil
+	}
+	return err
+}
+
+func (t *Task) closeOne(c closing) (err error) {
+	before := t.err
+	defer func() {
+		t.err = before
+		if err != nil {
+			err = t.closeError(c.node, err)
+		}
+	}()
+	defer t.guard(&err)
+	t.err = nil
+	t.current, t.place.Node, t.recordTime = nil, c.node, max(t.cfg.Clock.time, 0)
+	return c.f()
+}
+
+func (t *Task) closeError(n *graph.Node, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &Error{Task: t.cfg.ID, Node: n, Err: fmt.Errorf("close: %w", err)}
+}
