@@ -1,0 +1,15 @@
+package invariant_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/millstream-go/millstream/internal/invariant"
+)
+
+func TestFailNamesTheRule(t *testing.T) {
+	assert.PanicsWithValue(t, "millstream: broken invariant: epoch 3 settled twice", func() {
+		invariant.Fail("epoch %d settled twice", 3)
+	})
+}
