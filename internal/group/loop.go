@@ -1,0 +1,399 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/millstream-go/millstream/internal/assign"
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/topics"
+)
+
+// loop is the state of Run. Owned by its goroutine.
+type loop struct {
+	member     string
+	generation int32 // in which owned was assigned, -1: none
+	owned      map[graph.TaskID]topics.Task
+
+	revoking []graph.TaskID // of owned
+	reopen   []topics.Task  // revoked for other inputs only, and assigned again then
+	settled  <-chan struct{}
+	dropped  <-chan struct{}
+
+	call  *call  // what is under way on the network
+	want  string // why to join; empty: no wish
+	round uint64
+	retry *time.Timer // not yet: the last call failed
+	pause time.Duration
+
+	stopping bool
+}
+
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 2 * time.Second
+	leaveTime  = 5 * time.Second
+)
+
+func (g *Group) run(ctx context.Context) error {
+	g.l = loop{generation: -1, owned: map[graph.TaskID]topics.Task{}, want: "start", pause: firstPause}
+	beating, quiet := context.WithCancel(ctx)
+	still := make(chan struct{})
+	go func() {
+		defer close(still)
+		g.heart(beating)
+	}()
+	err := g.turn(ctx)
+	g.hangUp()
+	quiet()
+	<-still
+	g.identity.Store(nil)
+	g.leave(err)
+	g.publish()
+	return err
+}
+
+// turn handles events until there is a reason to end.
+func (g *Group) turn(ctx context.Context) error {
+	l := &g.l
+	refresh := time.NewTicker(g.c.Refresh)
+	defer refresh.Stop()
+	stop := g.stop
+	for {
+		if l.stopping && len(l.owned) == 0 && l.settled == nil && l.dropped == nil {
+			return nil
+		}
+		g.advance(ctx)
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-stop:
+			stop = nil
+			l.stopping = true
+			g.revokeRest()
+		case <-l.settled:
+			g.afterSettled()
+		case <-l.dropped:
+			l.dropped = nil
+		case b := <-g.beats:
+			g.heard(b)
+		case m := <-g.suspect:
+			if m.Member == l.member && m.Member != "" {
+				g.lose("a commit was answered with: unknown member")
+			}
+		case reason := <-g.ask:
+			l.wish(reason)
+		case <-l.timer():
+			l.retry = nil
+		case j := <-l.call.whenJoined():
+			g.joined(j)
+		case o := <-l.call.whenDone():
+			err = g.finished(o)
+		case <-refresh.C:
+			if l.idle() && g.leader.Load() {
+				g.startRefresh(ctx)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (l *loop) timer() <-chan time.Time {
+	if l.retry == nil {
+		return nil
+	}
+	return l.retry.C
+}
+
+// idle says that nothing is under way that a new call would have to wait for.
+func (l *loop) idle() bool {
+	return l.call == nil && l.settled == nil && l.dropped == nil && l.retry == nil && !l.stopping
+}
+
+// wish notes that a rebalance is wanted. Each wish is a new round, also when one is under way: that one may have been answered before
+// what the wish is about.
+func (l *loop) wish(reason string) {
+	if l.want == "" {
+		l.want = reason
+	}
+}
+
+// advance starts to join when that is wanted and nothing stands in the way (invariants 2 and 4).
+func (g *Group) advance(ctx context.Context) {
+	if g.l.want != "" && g.l.idle() {
+		g.startJoin(ctx)
+	}
+}
+
+// heard acts on the answer to a heartbeat.
+func (g *Group) heard(b beatResult) {
+	l := &g.l
+	if b.as != g.identity.Load() {
+		return // of a generation that is over
+	}
+	switch {
+	case b.err == nil:
+		if l.call == nil && l.retry == nil {
+			g.setHealth(nil)
+		}
+	case errors.Is(b.err, kafka.ErrRebalanceInProgress):
+		if !l.call.joining() {
+			l.wish("the group rebalances")
+		}
+	case errors.Is(b.err, kafka.ErrIllegalGeneration):
+		if !l.call.joining() {
+			l.wish("the group has gone on to another generation")
+		}
+	case errors.Is(b.err, kafka.ErrUnknownMember), errors.Is(b.err, kafka.ErrFencedInstance):
+		g.lose("a heartbeat was answered with: " + b.err.Error())
+	default:
+		g.setHealth(fmt.Errorf("heartbeat: %w", b.err))
+	}
+}
+
+// joined notes that the coordinator has ended the join: heartbeats go on in the new generation from here, before the leader has
+// assigned anything.
+func (g *Group) joined(j joined) {
+	l := &g.l
+	if l.call.stale {
+		return
+	}
+	l.member = j.response.MemberID
+	g.leader.Store(j.response.LeaderID == j.response.MemberID)
+	if b := g.last.Load(); b == nil || b.member != l.member || b.at.Before(j.sent) {
+		g.last.Store(&beat{l.member, j.sent})
+	}
+	g.identity.Store(&identity{l.member, j.response.Generation})
+	g.beatNow()
+}
+
+// finished takes the outcome of a call.
+func (g *Group) finished(o outcome) error {
+	l := &g.l
+	c := l.call
+	select {
+	case j := <-c.joined: // both were ready
+		g.joined(j)
+	default:
+	}
+	l.call = nil
+	c.cancel()
+	if c.refresh {
+		return g.refreshed(o)
+	}
+	if c.stale { // lost meanwhile; whatever the coordinator calls us now, we own nothing
+		if o.member != "" {
+			l.member = o.member
+		}
+		l.wish("lost the membership")
+		return nil
+	}
+	if o.err != nil {
+		return g.refused(o)
+	}
+	l.pause = firstPause
+	g.setHealth(nil)
+	g.adopt(o)
+	return nil
+}
+
+// refused says what follows from a join or sync that failed.
+func (g *Group) refused(o outcome) error {
+	l := &g.l
+	l.wish(o.reason)
+	switch {
+	case errors.Is(o.err, kafka.ErrUnknownMember), errors.Is(o.err, kafka.ErrFencedInstance):
+		g.lose("joining was answered with: " + o.err.Error())
+		g.backOff()
+		return nil
+	case errors.Is(o.err, kafka.ErrRebalanceInProgress) && l.pause == firstPause:
+		l.pause *= 2
+		return nil // at once: the others wait
+	case permanent(o.err):
+		return fmt.Errorf("join group %q: %w", g.c.Application, o.err)
+	}
+	if o.member != "" && l.member == "" {
+		l.member = o.member // the coordinator knows us by it: the next join need not leave a ghost behind
+	}
+	g.c.Logger.Warn("joining the group failed", "group", g.c.Application, "error", o.err)
+	g.setHealth(fmt.Errorf("join: %w", o.err))
+	g.backOff()
+	return nil
+}
+
+func (g *Group) backOff() {
+	g.l.retry = time.NewTimer(g.l.pause)
+	g.l.pause = min(2*g.l.pause, lastPause)
+}
+
+func permanent(err error) bool {
+	return errors.Is(err, kafka.ErrNotAuthorized) || errors.Is(err, kafka.ErrInconsistentProtocol) || errors.Is(err, topics.ErrInvalid)
+}
+
+// adopt makes the assignment of a completed sync ours.
+func (g *Group) adopt(o outcome) {
+	l := &g.l
+	l.generation = o.generation
+	if g.eager.Store(o.moving > 0); o.moving > 0 {
+		g.beatNow()
+	}
+	if l.stopping { // nothing new; what is being settled needs the new generation
+		g.publish()
+		return
+	}
+	var added []topics.Task
+	var revoke []graph.TaskID
+	for id, t := range l.owned {
+		switch next, ok := o.tasks[id]; {
+		case !ok:
+			revoke = append(revoke, id)
+		case !slices.Equal(t.Inputs, next.Inputs):
+			revoke = append(revoke, id)
+			l.reopen = append(l.reopen, next)
+		}
+	}
+	for id, t := range o.tasks {
+		if _, ok := l.owned[id]; !ok {
+			added = append(added, t)
+			l.owned[id] = t
+		}
+	}
+	g.publish()
+	g.c.Logger.Info("assigned", "group", g.c.Application, "generation", o.generation, "tasks", len(o.tasks), "new", len(added),
+		"revoked", len(revoke), "moving", o.moving)
+	g.assigned(added)
+	g.revoke(revoke)
+}
+
+func (g *Group) assigned(tasks []topics.Task) {
+	if len(tasks) == 0 {
+		return
+	}
+	slices.SortFunc(tasks, func(a, b topics.Task) int { return compareTasks(a.ID, b.ID) })
+	g.c.Handler.Assigned(tasks)
+}
+
+// revoke begins to settle tasks.
+func (g *Group) revoke(tasks []graph.TaskID) {
+	l := &g.l
+	if len(tasks) == 0 {
+		return
+	}
+	assign.SortTasks(tasks)
+	l.revoking = tasks
+	if l.settled = g.c.Handler.Revoke(tasks); l.settled == nil {
+		g.afterSettled()
+	}
+}
+
+// revokeRest revokes what is not being revoked, to stop.
+func (g *Group) revokeRest() {
+	l := &g.l
+	l.reopen = nil
+	if l.settled != nil || l.dropped != nil {
+		return // goes on when that is done
+	}
+	g.revoke(slices.Collect(maps.Keys(l.owned)))
+}
+
+// afterSettled frees tasks that are settled and closed: only now may the member join again and so let others have them.
+func (g *Group) afterSettled() {
+	l := &g.l
+	for _, id := range l.revoking {
+		delete(l.owned, id)
+	}
+	gone := len(l.revoking) - len(l.reopen)
+	again := l.reopen
+	l.settled, l.revoking, l.reopen = nil, nil, nil
+	for _, t := range again {
+		l.owned[t.ID] = t
+	}
+	g.publish()
+	if l.stopping {
+		g.revokeRest()
+		return
+	}
+	g.assigned(again)
+	if gone > 0 {
+		l.wish(fmt.Sprintf("gave up %d tasks", gone))
+	}
+}
+
+// lose gives up all tasks: the coordinator does not know the member.
+func (g *Group) lose(why string) {
+	l := &g.l
+	g.c.Logger.Warn("lost the membership", "group", g.c.Application, "member", l.member, "tasks", len(l.owned), "why", why)
+	tasks := slices.Collect(maps.Keys(l.owned))
+	assign.SortTasks(tasks)
+	clear(l.owned)
+	l.member, l.generation = "", -1
+	l.settled, l.revoking, l.reopen = nil, nil, nil
+	g.identity.Store(nil)
+	g.last.Store(nil)
+	g.leader.Store(false)
+	g.publish()
+	if l.call != nil && !l.call.refresh {
+		l.call.stale = true
+		l.call.cancel()
+	}
+	l.wish("lost the membership")
+	if len(tasks) > 0 {
+		l.dropped = g.c.Handler.Lost(tasks)
+	}
+}
+
+// publish makes the state of the loop the Membership of all.
+func (g *Group) publish() {
+	l := &g.l
+	m := &Membership{Generation: -1, superseded: make(chan struct{}), owned: map[graph.TaskID]struct{}{}}
+	if l.generation >= 0 {
+		m.Member, m.Generation = l.member, l.generation
+	}
+	for id := range l.owned {
+		m.owned[id] = struct{}{}
+	}
+	close(g.current.Swap(m).superseded)
+}
+
+// hangUp ends what is under way on the network and waits for it.
+func (g *Group) hangUp() {
+	l := &g.l
+	if l.call == nil {
+		return
+	}
+	l.call.cancel()
+	if o := <-l.call.done; o.member != "" && l.member == "" {
+		l.member = o.member
+	}
+	l.call = nil
+}
+
+// leave tells the coordinator, so that others need not wait for the session to run out.
+func (g *Group) leave(why error) {
+	l := &g.l
+	if l.member != "" {
+		reason := "stopped"
+		if why != nil {
+			reason = "failed"
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+		aborting(ctx, g.c.Group, func() {
+			if err := g.c.Group.Leave(ctx, g.c.Application, l.member, reason); err != nil {
+				g.c.Logger.Warn("leaving the group failed", "group", g.c.Application, "error", err)
+			}
+		})
+		cancel()
+	}
+	g.last.Store(nil)
+	g.leader.Store(false)
+	l.member, l.generation = "", -1
+	clear(l.owned)
+}

@@ -1,0 +1,148 @@
+package topics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/millstream-go/millstream/internal/kafka"
+)
+
+// Configuration of internal topics, as Kafka Streams has it. Times of records are the operators' business: a broker that stamps its
+// own would move windows and joins, and rows would come back from a changelog with other times.
+const (
+	cleanupPolicy = "cleanup.policy"
+	timestampType = "message.timestamp.type"
+	createTime    = "CreateTime"
+)
+
+// spec is an internal topic as it has to be.
+type spec struct {
+	kafka.TopicSpec
+	changelog bool
+}
+
+func (p *Planner) specs(plan *Plan, n *names, counts map[string]int) []spec {
+	var out []spec
+	for _, topic := range plan.Repartition {
+		out = append(out, p.spec(topic, counts[topic], map[string]string{
+			cleanupPolicy: "delete", timestampType: createTime, "retention.ms": "-1", "segment.bytes": "52428800",
+		}, nil))
+	}
+	for i, s := range plan.Subs {
+		for _, st := range n.g.Subs[i].Stores {
+			if st.Changelog && s.Tasks > 0 {
+				c := p.spec(s.Changelogs[st.Name], s.Tasks, map[string]string{cleanupPolicy: "compact", timestampType: createTime}, st.Config)
+				c.changelog = true
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+func (p *Planner) spec(name string, partitions int, config, own map[string]string) spec {
+	maps.Copy(config, p.c.TopicConfig)
+	maps.Copy(config, own)
+	return spec{TopicSpec: kafka.TopicSpec{Name: name, Partitions: partitions, Replication: p.c.Replication, Config: config}}
+}
+
+// ensure creates what is missing, checks what is there, and adds what was created to infos.
+func (p *Planner) ensure(ctx context.Context, specs []spec, infos map[string]kafka.TopicInfo) error {
+	var created []string
+	for _, s := range specs {
+		if _, ok := infos[s.Name]; ok {
+			continue
+		}
+		// Another member may be faster: then its topic is checked like any that was there before.
+		if err := p.admin.CreateTopic(ctx, s.TopicSpec); err != nil && !errors.Is(err, kafka.ErrTopicExists) {
+			return fmt.Errorf("create internal topic %q: %w", s.Name, err)
+		}
+		created = append(created, s.Name)
+	}
+	if err := p.await(ctx, created, infos); err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range specs {
+		errs = append(errs, p.check(ctx, s, infos[s.Name]))
+	}
+	return errors.Join(errs...)
+}
+
+// await waits until created topics are in the metadata: the broker that answers may not be the one that created them.
+func (p *Planner) await(ctx context.Context, created []string, infos map[string]kafka.TopicInfo) error {
+	if len(created) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		found, err := p.admin.Topics(ctx, created...)
+		if err != nil {
+			return fmt.Errorf("look at created topics: %w", err)
+		}
+		maps.Copy(infos, found)
+		if len(found) == len(created) {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the topics %s that were created: %w", strings.Join(created, ", "), ctx.Err())
+		}
+	}
+}
+
+func (p *Planner) check(ctx context.Context, s spec, info kafka.TopicInfo) error {
+	if info.Partitions != s.Partitions {
+		return invalidf("internal topic %q has %d partitions, but the topology needs %d: the partition counts of its inputs or of Repartition "+
+			"have changed; put them back, or reset the application", s.Name, info.Partitions, s.Partitions)
+	}
+	if id, ok := p.checked[s.Name]; ok && id == info.ID {
+		return nil
+	}
+	config, err := p.admin.TopicConfig(ctx, s.Name)
+	if errors.Is(err, kafka.ErrNotAuthorized) {
+		p.checked[s.Name] = info.ID // who may not read it cannot check it; Kafka Streams does not check at all
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the configuration of internal topic %q: %w", s.Name, err)
+	}
+	if err := s.fits(config); err != nil {
+		return err
+	}
+	p.checked[s.Name] = info.ID
+	return nil
+}
+
+// fits refuses what would lose or change records without a sign.
+func (s spec) fits(config map[string]string) error {
+	var errs []error
+	for _, policy := range []string{"compact", "delete"} {
+		has, want := policies(config[cleanupPolicy])[policy], policies(s.Config[cleanupPolicy])[policy]
+		// A changelog that is not compacted grows for ever, which is the user's to decide; one that deletes loses rows. A
+		// repartition topic that compacts loses records.
+		if has && !want {
+			errs = append(errs, invalidf("internal topic %q has %s=%s, but needs %s: what is in it would be lost; correct it with kafka-configs",
+				s.Name, cleanupPolicy, config[cleanupPolicy], s.Config[cleanupPolicy]))
+		}
+	}
+	if has, ok := config[timestampType]; s.changelog && ok && has != s.Config[timestampType] {
+		errs = append(errs, invalidf("internal topic %q has %s=%s, but needs %s: rows would come back from it with other times; correct it with "+
+			"kafka-configs", s.Name, timestampType, has, s.Config[timestampType]))
+	}
+	return errors.Join(errs...)
+}
+
+func policies(s string) map[string]bool {
+	out := map[string]bool{}
+	for p := range strings.SplitSeq(s, ",") {
+		out[strings.TrimSpace(p)] = true
+	}
+	return out
+}
