@@ -9,9 +9,9 @@
 //
 // Nothing runs before Build, and Build returns every mistake at once, with the place of each call.
 //
-// Plain functions (of keys and values) never see a tombstone or a missing key and cannot make one: what has none passes them by
-// where the key stays, and is dropped and counted where they would have to invent a key. Functions of records see both and may
-// make both.
+// Plain functions (of keys and values) never see a tombstone and cannot make one: a tombstone passes them by where the key stays or is
+// made from the key alone, and is dropped and counted where they would have to invent a key. For a record without a key they get the
+// zero key. Functions of records see what is absent and may make it so.
 package stream
 
 import (
@@ -64,26 +64,8 @@ func (b *Builder) Plan() *plan.Builder {
 }
 
 type (
-	// Record is a record on its way through the program.
-	Record[K, V any] = topology.Record[K, V]
 	// Context is what a processor of Process sees of its task.
 	Context[K, V any] = topology.Context[K, V]
 	// ValueContext is what a processor of ProcessValues sees of its task.
 	ValueContext[V any] = topology.ValueContext[V]
-	// Header is one header of a record.
-	Header = topology.Header
-	// Headers are the headers of a record.
-	Headers = topology.Headers
 )
-
-// WithValue returns r with another value, perhaps of another type. It is no tombstone then.
-func WithValue[K, V, V2 any](r Record[K, V], v V2) Record[K, V2] { return topology.WithValue(r, v) }
-
-// WithKey returns r with another key, perhaps of another type. It has a key then.
-func WithKey[K, V, K2 any](r Record[K, V], k K2) Record[K2, V] { return topology.WithKey(r, k) }
-
-// HasValue is true of records that are no tombstones, for FilterRecords.
-func HasValue[K, V any](r Record[K, V]) bool { return !r.Tombstone }
-
-// HasKey is true of records that have a key, for FilterRecords.
-func HasKey[K, V any](r Record[K, V]) bool { return !r.NoKey }

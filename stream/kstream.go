@@ -23,7 +23,8 @@ func (s KStream[K, V]) WithSerdes(k serde.Serde[K], v serde.Serde[V]) KStream[K,
 	return s
 }
 
-// OnError is the policy of the step that made s: what happens to a record for which its function returns an error. Defaults to the App's.
+// OnError is the policy of the step that made s: what happens to a record for which its function returns an error. Defaults to the
+// App's. Where nothing can fail, it is an error of Build.
 func (s KStream[K, V]) OnError(p failure.Policy) KStream[K, V] {
 	s.node().SetPolicy(p)
 	return s
@@ -57,7 +58,8 @@ func (s Step) Named(name string) Step {
 	return s
 }
 
-// OnError is the policy of the step. Defaults to the App's.
+// OnError is the policy of the step: what happens to a record for which its function returns an error, or that cannot be written.
+// Defaults to the App's. Where nothing can fail, it is an error of Build.
 func (s Step) OnError(p failure.Policy) Step {
 	plan.Step(s).Node().SetPolicy(p)
 	return s

@@ -92,6 +92,24 @@ func (r Record[K, V]) With(name string, value []byte) Record[K, V] {
 	return r
 }
 
+// Complete returns r, which a user's function made, as records are on their way: a zero time is now, the input record is source,
+// times are whole milliseconds, and what a flag says is absent is zero. For the packages of this module.
+func Complete[K, V any](r Record[K, V], now time.Time, source Source) Record[K, V] {
+	if r.Time.IsZero() {
+		r.Time = now
+	} else if r.Time.Nanosecond()%int(time.Millisecond) != 0 {
+		r.Time = time.UnixMilli(r.Time.UnixMilli())
+	}
+	r.src = source
+	if r.NoKey {
+		r = r.Keyless()
+	}
+	if r.Tombstone {
+		r = r.Deleted()
+	}
+	return r
+}
+
 // WithValue returns r with another value, perhaps of another type. It is no tombstone then.
 func WithValue[K, V, V2 any](r Record[K, V], v V2) Record[K, V2] {
 	return Record[K, V2]{Key: r.Key, Value: v, NoKey: r.NoKey, Time: r.Time, Headers: r.Headers, src: r.src}

@@ -4,6 +4,7 @@ package graph
 const (
 	NoKey          = "record without key"   // where a key is needed: tables, aggregations, joins
 	NoValue        = "record without value" // where a value is needed: aggregations, joins, functions that would have to invent one
+	NoNewKey       = "record without value, for which a function of values was to make a key"
 	NoRepartition  = "record without key not sent to a repartition topic"
 	NoTime         = "record without valid timestamp"
 	DecodeSkipped  = "record does not decode"

@@ -31,25 +31,20 @@ type port struct {
 
 // Build makes the graph, or returns every mistake as topology.Errors.
 func (b *Builder) Build() (*graph.Graph, error) {
+	lost := takeLost()
 	if b == nil {
-		return nil, errors.New("millstream: the builder is nil; make it with stream.NewBuilder")
+		return nil, append(lost, mistake("the builder is nil; make it with stream.NewBuilder"))
 	}
 	if len(b.nodes) == 0 {
-		return nil, errors.New("millstream: the program has no steps; begin with stream.From or table.From")
+		return nil, append(lost, mistake("the program has no steps; begin with stream.From or table.From"))
 	}
 	c := &Compile{
 		g: &graph.Graph{}, ports: map[Out]port{}, failed: map[*Node]bool{}, names: map[string]string{},
 		counts: map[string]int{}, given: map[string]bool{}, shared: map[*Node]repartitioned{},
 	}
 	errs := slices.Clone(b.errs)
-	for _, e := range b.errs {
-		for _, n := range b.nodes {
-			if n.pos == e.Pos && n.Op == e.Op {
-				c.failed[n] = true
-			}
-		}
-	}
 	for _, n := range b.nodes {
+		c.failed[n] = n.bad
 		if n.name != "" {
 			c.given[n.name] = true
 		}
@@ -71,22 +66,35 @@ func (b *Builder) Build() (*graph.Graph, error) {
 		}
 	}
 	if len(errs) == 0 {
-		errs = c.finish(b)
+		errs = c.finish()
 	}
-	if len(errs) > 0 {
-		order := map[string]int{}
-		for i, n := range b.nodes {
-			if _, ok := order[n.pos]; !ok {
-				order[n.pos] = i
-			}
-		}
-		slices.SortStableFunc(errs, func(x, y *topology.Error) int { return order[x.Pos] - order[y.Pos] })
-		return nil, errs
+	if errs = append(lost, errs...); len(errs) > 0 {
+		return nil, b.inOrder(errs)
 	}
 	return c.g, nil
 }
 
+// inOrder sorts mistakes by the order of the calls, and leaves out those that were found twice: two steps may want one serde.
+func (b *Builder) inOrder(errs topology.Errors) topology.Errors {
+	order := map[string]int{}
+	for i, n := range b.nodes {
+		if _, ok := order[n.pos]; !ok {
+			order[n.pos] = i
+		}
+	}
+	slices.SortStableFunc(errs, func(x, y *topology.Error) int { return order[x.Pos] - order[y.Pos] })
+	return slices.CompactFunc(errs, func(x, y *topology.Error) bool { return x.Error() == y.Error() })
+}
+
+func mistake(text string) *topology.Error {
+	return &topology.Error{Op: "stream.Builder.Build", Err: errors.New(text)}
+}
+
+// split takes what a node's Emit returned apart: mistakes joined by errors.Join, and those that say themselves whose they are.
 func split(n *Node, err error) topology.Errors {
+	if own, ok := err.(*topology.Error); ok {
+		return topology.Errors{own}
+	}
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		var out topology.Errors
 		for _, e := range many.Unwrap() {
@@ -102,10 +110,10 @@ func split(n *Node, err error) topology.Errors {
 func (c *Compile) Add(name string, g *graph.Node, parents ...Out) error {
 	if name == "" {
 		name = c.generate(c.at.Kind)
-	} else if other, ok := c.names[name]; ok {
-		return fmt.Errorf("name %q is taken by the step at %s", name, other)
 	}
-	c.names[name] = c.at.pos
+	if err := c.Claim(name); err != nil {
+		return err
+	}
 	g.Name, g.Pos, g.Policy = name, c.at.pos, c.at.policy
 	if g.Op == "" {
 		g.Op = c.at.Kind
@@ -122,6 +130,15 @@ func (c *Compile) Add(name string, g *graph.Node, parents ...Out) error {
 	return nil
 }
 
+// Claim takes a name for the current call, or says that another step has it.
+func (c *Compile) Claim(name string) error {
+	if other, ok := c.names[name]; ok {
+		return fmt.Errorf("name %q is taken by the step at %s", name, other)
+	}
+	c.names[name] = c.at.pos
+	return nil
+}
+
 // generate makes a name of a kind. It serves people who read a description: no topic and no store is named from it.
 func (c *Compile) generate(kind string) string {
 	for {
@@ -135,9 +152,13 @@ func (c *Compile) generate(kind string) string {
 
 // Gives says that output i of the current call is records of K and V, from the given graph node.
 func Gives[K, V any](c *Compile, i int, g *graph.Node, name string) {
+	c.ports[Out{c.at, i}] = addPort[K, V](g, name)
+}
+
+func addPort[K, V any](g *graph.Node, name string) port {
 	p := &graph.Port{Name: name, Fan: wire.Fan[K, V]}
 	g.Ports = append(g.Ports, p)
-	c.ports[Out{c.at, i}] = port{g, p}
+	return port{g, p}
 }
 
 // GivesTable is Gives for changes.
@@ -149,6 +170,22 @@ func GivesTable[K, V any](c *Compile, i int, g *graph.Node, name string) {
 
 // Alias says that output i of the current call is another output: the call makes no step of its own.
 func (c *Compile) Alias(i int, of Out) { c.ports[Out{c.at, i}] = c.ports[of] }
+
+// NameOutput names the output of a graph node that o is.
+func (c *Compile) NameOutput(o Out, name string) error {
+	if err := c.Claim(name); err != nil {
+		return err
+	}
+	c.ports[o].port.Name = name
+	return nil
+}
+
+// inner returns an output for what is made within the current call: one that no handle has.
+func (c *Compile) inner(p port) Out {
+	o := Out{Node: &Node{Op: c.at.Op, pos: c.at.pos}}
+	c.ports[o] = p
+	return o
+}
 
 // Store adds a store, or says that its name is taken.
 func (c *Compile) Store(s *graph.Store) error {

@@ -9,12 +9,13 @@ import (
 )
 
 // finish finds the sub-topologies and the topics that must be partitioned alike, once all nodes are there.
-func (c *Compile) finish(b *Builder) topology.Errors {
+func (c *Compile) finish() topology.Errors {
 	c.subs()
 	for _, outs := range c.together {
 		var topics []string
+		seen := map[*graph.Node]bool{}
 		for _, o := range outs {
-			topics = append(topics, sourcesOf(c.ports[o].owner)...)
+			topics = append(topics, sourcesOf(c.ports[o].owner, seen)...)
 		}
 		slices.Sort(topics)
 		if topics = slices.Compact(topics); len(topics) > 1 {
@@ -79,14 +80,18 @@ func (c *Compile) subs() {
 	}
 }
 
-// sourcesOf returns the topics from which n is read within its sub-topology.
-func sourcesOf(n *graph.Node) []string {
+// sourcesOf returns the topics from which n is read within its sub-topology, those of nodes seen before left out.
+func sourcesOf(n *graph.Node, seen map[*graph.Node]bool) []string {
+	if seen[n] {
+		return nil
+	}
+	seen[n] = true
 	if n.Kind == graph.Source {
 		return n.Source.Topics
 	}
 	var out []string
 	for _, p := range n.Parents {
-		out = append(out, sourcesOf(p)...)
+		out = append(out, sourcesOf(p, seen)...)
 	}
 	return out
 }

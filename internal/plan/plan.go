@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/serde"
@@ -33,8 +34,12 @@ type Node struct {
 	Demand func()
 	// Emit makes the node's part of the graph. It is called when all inputs have made theirs.
 	Emit func(c *Compile) error
+	// CanFail says that a function of the node can return an error, or a record it makes cannot be written: OnError applies.
+	CanFail bool
 	// Table is set for tables.
 	Table *Table
+	// Outputs are the names of the outputs after the first, with the types of their records, for Side.
+	Outputs []Output
 
 	b                  *Builder
 	pos                string
@@ -45,6 +50,13 @@ type Node struct {
 	keyFrom, valueFrom *Node
 	policy             failure.Policy
 	settled            bool // name fixed by position: Named is an error
+	bad                bool // a mistake of the call is recorded: it makes no part of the graph
+}
+
+// Output describes an output of a node beside its first.
+type Output struct {
+	Name string
+	Type reflect.Type // of the typed output that it was declared with
 }
 
 // Out is one output of a node.
@@ -88,7 +100,7 @@ func Port[K, V any](n *Node, port int) Handle[K, V] { return Handle[K, V]{Out{n,
 
 // New makes the node of a call whose result has keys K and values V. inputs are what the call was given; the first that is not
 // zero says which builder it belongs to, unless b does. It returns nil when no builder can be found: the call was made on zero handles
-// only, and all that follows is nothing.
+// only, or on a nil builder. All that follows from it is nothing, and the next Build reports the call.
 func New[K, V any](b *Builder, op, kind string, inputs ...Out) *Node {
 	n := &Node{Op: op, Kind: kind, b: b, pos: position(), inputs: inputs, keyType: reflect.TypeFor[K](), valueType: reflect.TypeFor[V]()}
 	for _, in := range inputs {
@@ -97,20 +109,18 @@ func New[K, V any](b *Builder, op, kind string, inputs ...Out) *Node {
 		case n.b == nil:
 			n.b = in.Node.b
 		case n.b != in.Node.b:
-			n.Errorf("its inputs belong to two builders; use one stream.Builder for a program")
+			n.Errorf("an input belongs to another builder than the first; use one stream.Builder for a program")
 		}
 		if in.Node != nil && in.Node.KeyChanged {
 			n.KeyChanged = true
 		}
 	}
 	if n.b == nil {
+		n.lose()
 		return nil
 	}
-	for _, in := range inputs {
-		if in.Node == nil {
-			n.Errorf("an input is the zero handle; make it with a function of package stream or table")
-			break
-		}
+	if slices.ContainsFunc(inputs, func(in Out) bool { return in.Node == nil }) {
+		n.Errorf(zeroHandle)
 	}
 	n.b.nodes = append(n.b.nodes, n)
 	return n
@@ -124,7 +134,26 @@ func (n *Node) Errorf(format string, args ...any) {
 	if n == nil || n.b == nil {
 		return
 	}
+	n.bad = true
 	n.b.errs = append(n.b.errs, n.err(fmt.Errorf(format, args...)))
+}
+
+// Funcs records a mistake where one of fs, the user's functions, is nil.
+func (n *Node) Funcs(fs ...any) *Node {
+	if n == nil {
+		return nil
+	}
+	for i, f := range fs {
+		if v := reflect.ValueOf(f); v.IsValid() && !v.IsNil() {
+			continue
+		}
+		if len(fs) == 1 {
+			n.Errorf("its function is nil")
+		} else {
+			n.Errorf("its function %d of %d is nil", i+1, len(fs))
+		}
+	}
+	return n
 }
 
 func (n *Node) err(err error) *topology.Error {
@@ -191,9 +220,16 @@ func (n *Node) SetSerdes(key, value any) {
 
 // SetPolicy is the OnError method of handles.
 func (n *Node) SetPolicy(p failure.Policy) {
-	if n != nil {
-		n.policy = p
+	if n == nil {
+		return
 	}
+	if !n.CanFail {
+		n.Errorf("nothing can fail in it: OnError is for steps whose function returns an error, for records that are made and for sinks")
+	}
+	if err := p.Validate(); err != nil {
+		n.Errorf("OnError: %w", err)
+	}
+	n.policy = p
 }
 
 // KeepKey says that n's keys are those of its input i: their serde is kept, when the type is.
@@ -234,10 +270,11 @@ func ValueSerde[V any](n *Node) (serde.Serde[V], error) {
 	return found[V](n, "values", "WithSerdes(nil, value)")
 }
 
+// found looks the serde up by type. The mistake, if there is one, is that of n, where a serde can be given, whichever step asked.
 func found[T any](n *Node, what, how string) (serde.Serde[T], error) {
 	s, err := serde.Find[T](n.b.Registry)
 	if err != nil {
-		return nil, fmt.Errorf("no serde for its %s: %w; give one with %s on the handle it returns", what, err, how)
+		return nil, n.err(fmt.Errorf("no serde for its %s, which a step after it writes to a topic or a store: %w; give one with %s on the handle it returns", what, err, how))
 	}
 	return s, nil
 }

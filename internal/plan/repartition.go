@@ -1,17 +1,22 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/topology"
 )
 
+// Grouping is the kind of the nodes of stream.GroupBy and GroupByKey, whose users share one repartition topic.
+const Grouping = "group"
+
+// repartitioned is what a node's records were read back from.
 type repartitioned struct {
-	topic string
-	port  port
-	user  *Node
+	out  Out
+	user *Node
 }
 
 // Repartition is how the records of a repartition topic are written.
@@ -22,10 +27,10 @@ type Repartition[K, V any] struct {
 	KeepNoKey  bool // records without a key are written too
 }
 
-// Through writes from to a repartition topic and makes what is read back output i of the current call. The serdes are those of the
-// node of from.
-func Through[K, V any](c *Compile, i int, from Handle[K, V], r Repartition[K, V]) error {
-	p, err := through(c, from, r)
+// Through writes from to a repartition topic and makes what is read back output i of the current call, whose serdes it is written
+// with.
+func Through[K, V any](c *Compile, i int, from Out, r Repartition[K, V]) error {
+	p, err := through(c, from, c.at, r)
 	if err == nil {
 		c.ports[Out{c.at, i}] = p
 	}
@@ -33,73 +38,66 @@ func Through[K, V any](c *Compile, i int, from Handle[K, V], r Repartition[K, V]
 }
 
 // Partitioned returns an output with the records of from, each in its key's partition: from itself, or read back from a repartition
-// topic when keys have changed. Steps that share from share the topic, and then its name must not depend on one of them.
+// topic when keys have changed. Steps that share a grouping share the topic, and then its name must not depend on one of them.
 func Partitioned[K, V any](c *Compile, from Handle[K, V], name string) (Out, error) {
 	n := from.Node()
 	if !n.KeyChanged {
 		return from.out, nil
 	}
-	own := Out{c.at, -1 - len(c.shared)} // an output that no handle has
-	if s, ok := c.shared[n]; ok && n.Kind == "group" {
+	grouping := n.Kind == Grouping
+	if s, ok := c.shared[n]; ok && grouping {
 		if n.name == "" {
 			return Out{}, fmt.Errorf("its grouping is used by %s at %s too, and they share one repartition topic; give the grouping a name with Named", s.user.Op, s.user.pos)
 		}
-		c.ports[own] = s.port
-		return own, nil
+		return s.out, nil
 	}
-	if n.Kind == "group" && n.name != "" {
+	if grouping && n.name != "" {
 		name = n.name
 	}
-	p, err := through(c, from, Repartition[K, V]{Name: name})
+	p, err := through(c, from.out, n, Repartition[K, V]{Name: name})
 	if err != nil {
 		return Out{}, err
 	}
-	c.ports[own] = p
-	c.shared[n] = repartitioned{topic: name, port: p, user: c.at}
-	return own, nil
+	out := c.inner(p)
+	c.shared[n] = repartitioned{out: out, user: c.at}
+	return out, nil
 }
 
-func through[K, V any](c *Compile, from Handle[K, V], r Repartition[K, V]) (port, error) {
+// through makes the repartition topic: a sink and a source. of is the node whose serdes it is written with.
+func through[K, V any](c *Compile, from Out, of *Node, r Repartition[K, V]) (port, error) {
 	name := r.Name + "-repartition"
-	for _, t := range c.g.Topics {
-		if t.Name == name {
-			return port{}, fmt.Errorf("repartition topic %q is made at %s already; use another name", name, t.Pos)
-		}
+	if i := slices.IndexFunc(c.g.Topics, func(t *graph.Topic) bool { return t.Name == name }); i >= 0 {
+		return port{}, fmt.Errorf("repartition topic %q is made at %s already; use another name", name, c.g.Topics[i].Pos)
 	}
-	key, err := KeySerde[K](from.Node())
-	if err != nil {
+	key, err := KeySerde[K](of)
+	value, err2 := ValueSerde[V](of)
+	if err := errors.Join(err, err2); err != nil {
 		return port{}, err
 	}
-	value, err := ValueSerde[V](from.Node())
-	if err != nil {
-		return port{}, err
-	}
-	c.g.Topics = append(c.g.Topics, &graph.Topic{Name: name, Partitions: r.Partitions, Pos: c.at.pos})
-	t := Topic[K, V]{Name: name, Key: key, Value: value, Choose: r.Choose}
-	in := from.out
 	if !r.KeepNoKey {
-		if in, err = dropNoKeys(c, from, r.Name); err != nil {
+		if from, err = dropNoKeys[K, V](c, from, r.Name); err != nil {
 			return port{}, err
 		}
 	}
-	if err := Sink(c, name+"-sink", in, t, nil); err != nil {
+	t := Topic[K, V]{Name: name, Key: key, Value: value, Choose: r.Choose}
+	sink := newSink(t, nil)
+	sink.Sink.Internal = true
+	if err := c.Add(name+"-sink", sink, from); err != nil {
 		return port{}, err
 	}
-	c.g.Nodes[len(c.g.Nodes)-1].Sink.Internal = true
-	g := &graph.Node{Op: "source", Kind: graph.Source, Source: &graph.SourceSpec{
+	source := &graph.Node{Op: "source", Kind: graph.Source, Source: &graph.SourceSpec{
 		Topics: []string{name}, Internal: true, Open: open([]Topic[K, V]{t}),
 	}}
-	if err := c.Add(name+"-source", g); err != nil {
+	if err := c.Add(name+"-source", source); err != nil {
 		return port{}, err
 	}
-	p := &graph.Port{Fan: wire.Fan[K, V]}
-	g.Ports = []*graph.Port{p}
-	return port{g, p}, nil
+	c.g.Topics = append(c.g.Topics, &graph.Topic{Name: name, Partitions: r.Partitions, Pos: c.at.pos})
+	return addPort[K, V](source, ""), nil
 }
 
 // dropNoKeys emits the filter before a repartition topic: what follows needs a key, and a record without one would be spread
 // over the partitions for nothing. Kafka Streams does not count these; we do, under a reason of their own.
-func dropNoKeys[K, V any](c *Compile, from Handle[K, V], name string) (Out, error) {
+func dropNoKeys[K, V any](c *Compile, from Out, name string) (Out, error) {
 	g := &graph.Node{Op: "repartition-filter", Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
 		out := outs[0].(wire.Outlet[K, V])
 		return wire.Outlet[K, V](func(r topology.Record[K, V]) error {
@@ -110,12 +108,8 @@ func dropNoKeys[K, V any](c *Compile, from Handle[K, V], name string) (Out, erro
 			return out(r)
 		}), nil
 	}}
-	if err := c.Add(name+"-repartition-filter", g, from.out); err != nil {
+	if err := c.Add(name+"-repartition-filter", g, from); err != nil {
 		return Out{}, err
 	}
-	p := &graph.Port{Fan: wire.Fan[K, V]}
-	g.Ports = []*graph.Port{p}
-	own := Out{c.at, -1000 - len(c.g.Nodes)}
-	c.ports[own] = port{g, p}
-	return own, nil
+	return c.inner(addPort[K, V](g, "")), nil
 }

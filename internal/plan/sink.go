@@ -12,19 +12,25 @@ import (
 
 // Sink emits a sink of the current call after from. name, when set, chooses each record's topic.
 func Sink[K, V any](c *Compile, step string, from Out, t Topic[K, V], name func(topology.Record[K, V]) string) error {
+	return c.Add(step, newSink(t, name), from)
+}
+
+func newSink[K, V any](t Topic[K, V], name func(topology.Record[K, V]) string) *graph.Node {
 	g := &graph.Node{Op: "sink", Kind: graph.Sink, Sink: &graph.SinkSpec{Topic: t.Name}}
 	if name != nil {
 		g.Sink.Topic = ""
 	}
 	g.Wire = func(n *graph.Node, env graph.Env, _ []any) (any, error) {
-		s := &sink[K, V]{node: n, env: env, out: env.Sink(n), topic: t, name: name}
-		var err error
-		if s.key, s.value, err = bind(t.Key, t.Value, t.Name); err != nil {
+		s := &sink[K, V]{node: n, env: env, out: env.Sink(n), topic: t, name: name, bound: map[string]serdes[K, V]{}}
+		if name != nil {
+			return wire.Outlet[K, V](s.choose), nil
+		}
+		if err := s.bind(t.Name); err != nil {
 			return nil, err
 		}
 		return wire.Outlet[K, V](s.write), nil
 	}
-	return c.Add(step, g, from)
+	return g
 }
 
 // sink encodes records. Its buffers live as long as the task: writing does not allocate.
@@ -33,38 +39,73 @@ type sink[K, V any] struct {
 	env     graph.Env
 	out     graph.SinkWriter
 	topic   Topic[K, V]
-	key     serde.Serde[K]
-	value   serde.Serde[V]
+	serdes  serdes[K, V]            // of the topic written to now
+	bound   map[string]serdes[K, V] // by topic
 	name    func(topology.Record[K, V]) string
 	buf     []byte
 	headers []kafka.Header
 }
 
-func (s *sink[K, V]) write(r topology.Record[K, V]) error {
-	topic := s.topic.Name
-	if s.name != nil {
-		topic = s.name(r)
+type serdes[K, V any] struct {
+	key   serde.Serde[K]
+	value serde.Serde[V]
+}
+
+// bind makes the serdes of a topic those that are used.
+func (s *sink[K, V]) bind(topic string) (err error) {
+	b, ok := s.bound[topic]
+	if !ok {
+		if err = CheckName(topic); err != nil {
+			return err
+		}
+		if b.key, b.value, err = bind(s.topic.Key, s.topic.Value, topic); err != nil {
+			return err
+		}
+		s.bound[topic] = b
 	}
+	s.serdes = b
+	return nil
+}
+
+// choose writes to the topic that name says.
+func (s *sink[K, V]) choose(r topology.Record[K, V]) error {
+	topic := s.name(r)
+	if err := s.bind(topic); err != nil {
+		return s.fail(topic, fmt.Errorf("the topic chosen for a record: %w", err))
+	}
+	return s.writeTo(topic, r)
+}
+
+func (s *sink[K, V]) write(r topology.Record[K, V]) error { return s.writeTo(s.topic.Name, r) }
+
+func (s *sink[K, V]) writeTo(topic string, r topology.Record[K, V]) error {
 	out, partition, err := s.encode(topic, r)
 	if err != nil {
-		_, err = s.env.Fail(s.node, graph.Failure{Phase: graph.Produce, Err: err, Attempt: 1, Topic: topic})
-		return err
+		return s.fail(topic, err)
 	}
 	return s.out.Write(topic, partition, out)
 }
 
+func (s *sink[K, V]) fail(topic string, err error) error {
+	_, err = s.env.Fail(s.node, graph.Failure{Phase: graph.Produce, Err: err, Attempt: 1, Topic: topic})
+	return err
+}
+
 func (s *sink[K, V]) encode(topic string, r topology.Record[K, V]) (kafka.ProduceRecord, int32, error) {
 	out := kafka.ProduceRecord{Time: r.Time.UnixMilli()}
+	if out.Time < 0 {
+		return out, 0, fmt.Errorf("its time is %v, before 1970, which topic %q cannot hold", r.Time, topic)
+	}
 	var err error
 	buf := append(s.buf[:0], 0) // never nil: only the flags mean absent
 	if !r.NoKey {
-		if buf, err = s.key.Append(buf, r.Key); err != nil {
+		if buf, err = s.serdes.key.Append(buf, r.Key); err != nil {
 			return out, 0, fmt.Errorf("key for topic %q: %w", topic, err)
 		}
 	}
 	split := len(buf)
 	if !r.Tombstone {
-		if buf, err = s.value.Append(buf, r.Value); err != nil {
+		if buf, err = s.serdes.value.Append(buf, r.Value); err != nil {
 			return out, 0, fmt.Errorf("value for topic %q: %w", topic, err)
 		}
 	}

@@ -3,8 +3,6 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
@@ -34,6 +32,13 @@ func (t Topic[K, V]) Check() error {
 	return errors.Join(append(errs, t.checkSerdes())...)
 }
 
+func (t Topic[K, V]) checkPolicy() error {
+	if err := t.Decode.Validate(); err != nil {
+		return fmt.Errorf("OnDecodeError of topic %q: %w", t.Name, err)
+	}
+	return nil
+}
+
 func (t Topic[K, V]) checkSerdes() error {
 	var errs []error
 	if IsNilSerde(t.Key) {
@@ -43,54 +48,6 @@ func (t Topic[K, V]) checkSerdes() error {
 		errs = append(errs, fmt.Errorf("topic %q has no serde for its values", t.Name))
 	}
 	return errors.Join(errs...)
-}
-
-// sourceTopics remembers which topics have a source, since a topic is read once.
-type sourceTopics struct {
-	topics []string
-	table  bool
-	node   *Node
-	port   port
-	types  string
-}
-
-// Source emits the source of topics for the current call, as its output i. A second source of the same topics shares
-// the first one's node, as in Kafka Streams: every record is read once.
-func Source[K, V any](c *Compile, i int, name string, table bool, topics []Topic[K, V], pattern string) error {
-	names := make([]string, len(topics))
-	for j, t := range topics {
-		names[j] = t.Name
-	}
-	if pattern != "" {
-		names = []string{"pattern " + pattern}
-	}
-	slices.Sort(names)
-	types := fmt.Sprintf("%T", topics)
-	for _, s := range c.sources {
-		switch {
-		case slices.Equal(s.topics, names) && s.table == table && !table:
-			if s.types != types {
-				return fmt.Errorf("topic %s is read with other types at %s", strings.Join(names, ", "), s.node.pos)
-			}
-			c.ports[Out{c.at, i}] = s.port
-			return nil
-		case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(s.topics, n) }):
-			return fmt.Errorf("topic %s is read at %s already, as another set of topics or as a table; read it once and use the handle twice",
-				strings.Join(names, ", "), s.node.pos)
-		}
-	}
-	g := &graph.Node{Op: "source", Kind: graph.Source, Source: &graph.SourceSpec{
-		Topics: names, Pattern: pattern, Offset: topics[0].Start, Policy: topics[0].Decode, Open: open(topics),
-	}}
-	if pattern != "" {
-		g.Source.Topics = nil
-	}
-	if err := c.Add(name, g); err != nil {
-		return err
-	}
-	Gives[K, V](c, i, g, "")
-	c.sources = append(c.sources, &sourceTopics{topics: names, table: table, node: c.at, port: c.ports[Out{c.at, i}], types: types})
-	return nil
 }
 
 func open[K, V any](topics []Topic[K, V]) func(*graph.Node, graph.Env, string, []any) (graph.Queue, error) {

@@ -1,0 +1,20 @@
+package stream
+
+import (
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/wire"
+)
+
+// FilterRecords passes on the records for which keep is true; keep sees tombstones and records without a key.
+//
+//	rows := stream.FilterRecords(s, stream.HasValue[string, Order])
+func FilterRecords[K, V any](s KStream[K, V], keep func(Record[K, V]) bool) KStream[K, V] {
+	return result[K, V](step(s, "stream.FilterRecords", "filter", keep, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+		return func(r Record[K, V]) error {
+			if keep(r) {
+				return out(r)
+			}
+			return nil
+		}
+	}))
+}

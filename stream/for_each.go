@@ -1,0 +1,19 @@
+package stream
+
+import (
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/wire"
+)
+
+// ForEach calls f for each record, at least once: after a crash again for those whose offsets were not committed.
+//
+//	stream.ForEach(alerts, func(r stream.Record[string, Alert]) { pager.Send(r.Value.Text) })
+func ForEach[K, V any](s KStream[K, V], f func(Record[K, V])) Step {
+	return Step(plan.NewStep(last(s, "stream.ForEach", "for-each", f, func(*graph.Node, graph.Env) wire.Outlet[K, V] {
+		return func(r Record[K, V]) error {
+			f(r)
+			return nil
+		}
+	})))
+}

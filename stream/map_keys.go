@@ -1,0 +1,22 @@
+package stream
+
+import (
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/wire"
+)
+
+// MapKeys changes each key with f. Tombstones are kept, under their new key; a record without a key stays without. What follows and
+// needs records in their key's partition goes through a repartition topic.
+//
+//	lower := stream.MapKeys(users, strings.ToLower)
+func MapKeys[K, V, K2 any](s KStream[K, V], f func(K) K2) KStream[K2, V] {
+	return result[K2, V](rekeyed(step(s, "stream.MapKeys", "map-keys", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K2, V]) wire.Outlet[K, V] {
+		return func(r Record[K, V]) error {
+			if r.NoKey {
+				var none K2
+				return out(WithKey(r, none).Keyless())
+			}
+			return out(WithKey(r, f(r.Key)))
+		}
+	})))
+}

@@ -1,0 +1,18 @@
+package stream
+
+import (
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/wire"
+)
+
+// Peek calls f for each record and passes it on. f must not change what the record's key, value and headers point to.
+//
+//	seen := stream.Peek(orders, func(r stream.Record[string, Order]) { log.Print(r.Key) })
+func Peek[K, V any](s KStream[K, V], f func(Record[K, V])) KStream[K, V] {
+	return result[K, V](step(s, "stream.Peek", "peek", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+		return func(r Record[K, V]) error {
+			f(r)
+			return out(r)
+		}
+	}))
+}
