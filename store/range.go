@@ -25,8 +25,8 @@ func (r Range) Contains(key []byte) bool {
 	return !r.Past(key) && !other.Past(key)
 }
 
-// Prefix returns the range of all keys that start with p.
-func Prefix(p []byte) Range {
+// PrefixRange returns the range of all keys that start with p.
+func PrefixRange(p []byte) Range {
 	for n := len(p); n > 0; n-- {
 		if p[n-1] != 0xff {
 			to := bytes.Clone(p[:n])

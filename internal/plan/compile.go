@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/storespec"
 	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/topology"
 )
@@ -22,6 +23,7 @@ type Compile struct {
 	sources  []*sourceTopics
 	together [][]Out
 	shared   map[*Node]repartitioned
+	used     map[string]*storespec.Spec // references whose stores were made, by name
 }
 
 type port struct {
@@ -41,6 +43,7 @@ func (b *Builder) Build() (*graph.Graph, error) {
 	c := &Compile{
 		g: &graph.Graph{}, ports: map[Out]port{}, failed: map[*Node]bool{}, names: map[string]string{},
 		counts: map[string]int{}, given: map[string]bool{}, shared: map[*Node]repartitioned{},
+		used: map[string]*storespec.Spec{},
 	}
 	errs := slices.Clone(b.errs)
 	for _, n := range b.nodes {
@@ -49,8 +52,8 @@ func (b *Builder) Build() (*graph.Graph, error) {
 			c.given[n.name] = true
 		}
 	}
-	for _, n := range slices.Backward(b.nodes) {
-		if n.Demand != nil {
+	for _, n := range b.nodes {
+		if n.Demand != nil && !slices.ContainsFunc(n.inputs, func(in Out) bool { return in.Node == nil }) {
 			n.Demand()
 		}
 	}

@@ -1,8 +1,9 @@
 // Package plan turns the calls of the DSL into a graph. A call makes a Node and a handle to it; names, serdes and whether a
 // repartition topic is needed are decided in Build, when everything is known, with the place of the call kept for its errors.
 //
-// Build passes over the nodes twice: from the last to the first, each node says what it demands of those before it (Demand: old
-// values, a store to read), then from the first to the last, each makes its part of the graph (Emit).
+// Build passes over the nodes twice, in the order of the calls: first each says what it demands of those before it, which pass it on
+// to those before them (Demand: old values, rows to read), then each makes its part of the graph (Emit). The order is that in
+// which Kafka Streams decides: a filter emits less when its table is kept in a store by what came before the filter.
 package plan
 
 import (
@@ -30,7 +31,7 @@ type Node struct {
 
 	// KeyChanged says that records may lie in another partition than their key's; it sticks until a repartition.
 	KeyChanged bool
-	// Demand says what the node needs of those before it. May be nil.
+	// Demand says what the node needs of those before it (Table.AskOld, AskRows). May be nil. It is not called when an input is zero.
 	Demand func()
 	// Emit makes the node's part of the graph. It is called when all inputs have made theirs.
 	Emit func(c *Compile) error

@@ -7,20 +7,33 @@ import (
 
 // Table is what a table's node knows beside its changes: how its rows are read, and who wants their old values.
 type Table struct {
-	// Store is the store of the table's rows, empty when it keeps none.
+	// Store is the store of the table's rows: empty for tables that never keep one.
 	Store string
-	// Getter makes the function that reads a row in a task: a func(graph.Env) (wire.Getter[K, V], error).
+	// Keeps says that there is such a store: from the start, or since a step that follows asked for it.
+	Keeps bool
+	// WantOld says that changes carry old values.
+	WantOld bool
+	// Filtered says that the table is a filter's result: a row that was not there before and is not now is no change.
+	Filtered bool
+	// AskOld asks for old values, and returns whether they come. A table that keeps no store makes one if force says so.
+	AskOld func(force bool) bool
+	// AskRows asks that rows can be read with Getter.
+	AskRows func()
+	// Getter makes the function that reads a row in a task: a func(graph.Env) (wire.Getter[K, V], error). Set when the table
+	// is emitted.
 	Getter any
 	// Stores are what Getter reads.
 	Stores []string
-	// WantOld says that a step that follows needs the old values of changes. Set in Demand.
-	WantOld bool
-	// Materialize says that a step that follows needs the rows in a store. Set in Demand.
-	Materialize bool
+	// DeleteWhen is a func(K, V) bool of an aggregation; nil: rows stay. Aggregates says that it can be set.
+	DeleteWhen any
+	Aggregates bool
 }
 
-// GetterOf returns how the rows of a table are read.
-func GetterOf[K, V any](h Handle[K, V]) (func(graph.Env) (wire.Getter[K, V], error), []string) {
-	t := h.Node().Table
+// TableOf returns the table that an output is.
+func TableOf(o Out) *Table { return o.Node.Table }
+
+// GetterOf returns how the rows of a table are read, once it has been emitted, and the stores that this needs.
+func GetterOf[K, V any](o Out) (func(graph.Env) (wire.Getter[K, V], error), []string) {
+	t := o.Node.Table
 	return t.Getter.(func(graph.Env) (wire.Getter[K, V], error)), t.Stores
 }

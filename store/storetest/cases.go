@@ -169,9 +169,9 @@ func bounds(t *testing.T, s Store) {
 func prefixes(t *testing.T, s Store) {
 	e := open(t, s)
 	put(t, e, "", "", "a", "", "ab", "", "ab\xff", "", "ac", "", "\xff", "", "\xff\xff", "", "\xff\xffz", "")
-	assert.Equal(t, "ab ab\xff", keys(t, e, store.Prefix([]byte("ab"))))
-	assert.Equal(t, "\xff\xff \xff\xffz", keys(t, e, store.Prefix([]byte("\xff\xff"))))
-	assert.Len(t, Rows(t, e, store.Prefix([]byte{})), 8)
+	assert.Equal(t, "ab ab\xff", keys(t, e, store.PrefixRange([]byte("ab"))))
+	assert.Equal(t, "\xff\xff \xff\xffz", keys(t, e, store.PrefixRange([]byte("\xff\xff"))))
+	assert.Len(t, Rows(t, e, store.PrefixRange([]byte{})), 8)
 }
 
 func writesDuringScan(t *testing.T, s Store) {

@@ -140,7 +140,7 @@ func (h *history) anyRange() store.Range {
 	}
 	if h.rand.IntN(4) == 0 {
 		backward := r.Backward
-		r = store.Prefix(h.key())
+		r = store.PrefixRange(h.key())
 		r.Backward = backward
 	}
 	return r

@@ -1,0 +1,344 @@
+package sarama
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/millstream-go/millstream/internal/kafka"
+)
+
+// reader fetches from one broker, one request at a time, on a connection of its own. It ends when nothing is left to read there.
+type reader struct {
+	f    *fetcher
+	addr string
+
+	// Under fetcher.mu.
+	parts map[*fetchPart]bool
+
+	wake    chan struct{}
+	ctx     context.Context // ends with the reader
+	cancel  context.CancelFunc
+	polling atomic.Bool // a long poll is out, and its connection may be cut to end it
+	l       atomic.Pointer[link]
+	resumed atomic.Bool
+}
+
+// hotWait is how long a poll may wait while some partition is left out for back-pressure: it will be wanted again in a moment,
+// and a poll cannot be changed once it is out.
+const hotWait = 5 * time.Millisecond
+
+// settle is how long a poll goes on after a partition came: others are likely to come in the same moment, and each new
+// connection costs a handshake.
+const settle = time.Millisecond
+
+// requestBytes bounds a response over all partitions.
+const requestBytes = 50 << 20
+
+func newReader(f *fetcher, addr string) *reader {
+	r := &reader{f: f, addr: addr, parts: map[*fetchPart]bool{}, wake: make(chan struct{}, 1)}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// take adds a partition. Under fetcher.mu.
+func (r *reader) take(p *fetchPart, l leader) {
+	p.at, p.epoch, p.topic = r, l.epoch, l.topic
+	r.parts[p] = true
+	r.interrupt()
+}
+
+// drop removes a partition; a poll in progress goes on without it. Under fetcher.mu.
+func (r *reader) drop(p *fetchPart) {
+	delete(r.parts, p)
+	p.at = nil
+	poke(r.wake)
+}
+
+// resume says that a partition may be read again.
+func (r *reader) resume() { poke(r.wake) }
+
+// interrupt ends a long poll, so that a partition that came need not wait for it.
+func (r *reader) interrupt() {
+	poke(r.wake)
+	if l := r.l.Load(); l != nil && r.polling.CompareAndSwap(true, false) {
+		r.resumed.Store(true)
+		time.AfterFunc(settle, l.cut)
+	}
+}
+
+func (r *reader) stop() { r.cancel() }
+
+func (r *reader) run() {
+	defer r.close()
+	for {
+		req, asked, idle := r.next()
+		if r.ctx.Err() != nil || idle && r.retire() {
+			return
+		}
+		if req == nil {
+			select {
+			case <-r.wake:
+			case <-r.ctx.Done():
+			}
+			continue
+		}
+		if err := r.poll(req, asked); err != nil && r.ctx.Err() == nil {
+			r.lost(err)
+		}
+	}
+}
+
+func (r *reader) close() {
+	r.cancel()
+	if l := r.l.Load(); l != nil {
+		l.close()
+	}
+}
+
+// retire ends the reader if it still has nothing to read.
+func (r *reader) retire() bool {
+	r.f.mu.Lock()
+	defer r.f.mu.Unlock()
+	if len(r.parts) > 0 {
+		return false
+	}
+	if r.f.readers[r.addr] == r {
+		delete(r.f.readers, r.addr)
+	}
+	return true
+}
+
+// next builds the next request: every partition that has room, or a suspect one alone. It is nil when none has room; idle says
+// that there is no partition at all.
+func (r *reader) next() (req *sarama.FetchRequest, asked []*fetchPart, idle bool) {
+	r.f.mu.Lock()
+	defer r.f.mu.Unlock()
+	wait := r.f.cfg.MaxWait
+	for p := range r.parts {
+		if p.buffered.Load() >= int64(r.f.cfg.BufferBytes) {
+			wait = min(wait, hotWait)
+			continue
+		}
+		if p.suspect {
+			asked = append(asked[:0], p)
+			break
+		}
+		asked = append(asked, p)
+	}
+	if len(asked) == 0 {
+		return nil, nil, len(r.parts) == 0
+	}
+	req = &sarama.FetchRequest{Version: 12, MaxWaitTime: int32(wait.Milliseconds()), MinBytes: 1, MaxBytes: requestBytes,
+		SessionEpoch: -1, Isolation: sarama.IsolationLevel(r.f.cfg.Isolation), RackID: r.f.c.cfg.Rack}
+	for _, p := range asked {
+		req.AddBlock(p.Topic, p.Partition, p.pos, p.max, p.epoch)
+	}
+	return req, asked, false
+}
+
+// poll makes one request and hands out what came.
+func (r *reader) poll(req *sarama.FetchRequest, asked []*fetchPart) error {
+	l := r.l.Load()
+	if l == nil || l.dead.Load() {
+		var err error
+		if l, err = r.connect(l); err != nil {
+			return err
+		}
+	}
+	req.Version = l.version(apiFetch, 12)
+	r.polling.Store(true)
+	resp, err := r.fetch(l, req)
+	r.polling.Store(false)
+	if err == nil {
+		for _, p := range asked {
+			r.answer(l, p, resp.GetBlock(p.Topic, p.Partition))
+		}
+		return nil
+	}
+	if r.resumed.Swap(false) {
+		return nil // cut by ourselves: ask again with those that came
+	}
+	if undecodable(err) {
+		r.suspect(asked, err)
+		return nil
+	}
+	l.cut()
+	return &unavailable{r.addr, err}
+}
+
+func (r *reader) fetch(l *link, req *sarama.FetchRequest) (*sarama.FetchResponse, error) {
+	stop := context.AfterFunc(r.ctx, l.cut)
+	defer stop()
+	return l.b.Fetch(req)
+}
+
+func (r *reader) connect(old *link) (*link, error) {
+	if old != nil {
+		old.close()
+	}
+	l, err := r.f.c.open(r.ctx, r.addr, r.f.cfg.MaxWait+r.f.c.cfg.RequestTimeout)
+	if err != nil {
+		return nil, err
+	}
+	r.l.Store(l)
+	return l, nil
+}
+
+// undecodable tells bytes that make no sense from a connection that broke.
+func undecodable(err error) bool {
+	var p sarama.PacketDecodingError
+	return errors.As(err, &p) || errors.Is(err, sarama.ErrInsufficientData) || errors.Is(err, sarama.ErrDecompressedBatchTooLarge)
+}
+
+// suspect has each partition of an answer that could not be decoded fetched alone, to find the one that is corrupt.
+func (r *reader) suspect(asked []*fetchPart, err error) {
+	for _, p := range asked {
+		p.suspect = true
+	}
+	if len(asked) > 1 {
+		return
+	}
+	p := asked[0]
+	if p.corrupt++; p.corrupt >= 3 {
+		r.fail(p, err)
+	}
+}
+
+// fail ends a partition for good.
+func (r *reader) fail(p *fetchPart, err error) {
+	r.f.mu.Lock()
+	delete(r.parts, p)
+	r.f.mu.Unlock()
+	r.f.give(p, err)
+}
+
+// lost gives all partitions back to the router: the broker cannot be reached.
+func (r *reader) lost(err error) {
+	var topics []string
+	r.f.mu.Lock()
+	for p := range r.parts {
+		r.f.back(p, err)
+		topics = append(topics, p.Topic)
+	}
+	clear(r.parts)
+	r.f.mu.Unlock()
+	r.f.c.meta.refresh(topics...)
+}
+
+// refused gives one partition back.
+func (r *reader) refused(p *fetchPart, err error) {
+	r.f.mu.Lock()
+	if p.at == r {
+		delete(r.parts, p)
+		r.f.back(p, err)
+	}
+	r.f.mu.Unlock()
+	r.f.c.meta.refresh(p.Topic)
+}
+
+// answer handles what a response holds of p.
+func (r *reader) answer(l *link, p *fetchPart, b *sarama.FetchResponseBlock) {
+	if b == nil {
+		return
+	}
+	switch {
+	case b.Err == sarama.ErrNoError:
+		r.data(p, b)
+	case b.Err == sarama.ErrOffsetOutOfRange:
+		r.outOfRange(l, p)
+	case moved(b.Err), transient(failure(b.Err)), b.Err == sarama.ErrUnknown:
+		r.refused(p, failure(b.Err))
+	default:
+		r.fail(p, failure(b.Err))
+	}
+}
+
+func (r *reader) data(p *fetchPart, b *sarama.FetchResponseBlock) {
+	d := decoder{committed: r.f.cfg.Isolation == kafka.ReadCommitted, pos: p.pos}
+	batch, err := d.decode(b)
+	if err != nil {
+		r.fail(p, err)
+		return
+	}
+	r.cured(p)
+	if d.partial && batch.Next == p.pos {
+		p.max = grow(p.max, r.f.cfg.PartitionBytes)
+	} else if batch.Next > p.pos {
+		p.max = r.f.cfg.PartitionBytes
+	}
+	if batch.Next == p.pos && p.greeted {
+		return
+	}
+	batch.TopicPartition = p.TopicPartition
+	r.deliver(p, batch)
+}
+
+// grow doubles what is asked for, within what a response may hold.
+func grow(n, least int32) int32 { return max(least, min(n, 1<<29)*2) }
+
+// cured forgets a partition's troubles.
+func (r *reader) cured(p *fetchPart) {
+	p.suspect, p.corrupt = false, 0
+	r.f.mu.Lock()
+	if p.at == r {
+		p.err, p.attempts, p.unknown = nil, 0, time.Time{}
+	}
+	r.f.mu.Unlock()
+}
+
+// deliver hands a batch over, unless the partition was removed in the meantime (keeps 5).
+func (r *reader) deliver(p *fetchPart, b *kafka.Batch) {
+	p.deliver.Lock()
+	defer p.deliver.Unlock()
+	if p.gone {
+		return
+	}
+	p.greeted, p.probes = true, 0
+	p.pos = b.Next
+	p.buffered.Add(int64(b.Bytes))
+	p.sink.Deliver(b)
+}
+
+// outOfRange asks what the log holds. An offset that is in the log after all (a new leader may answer before it knows its end)
+// is asked for again.
+func (r *reader) outOfRange(l *link, p *fetchPart) {
+	start, err := r.end(l, p, kafka.Earliest)
+	if err != nil {
+		r.refused(p, err)
+		return
+	}
+	end, err := r.end(l, p, kafka.Latest)
+	if err != nil {
+		r.refused(p, err)
+		return
+	}
+	if p.pos >= start && p.pos <= end && p.probes < 5 {
+		p.probes++
+		r.refused(p, failure(sarama.ErrOffsetNotAvailable))
+		return
+	}
+	r.fail(p, &kafka.OffsetOutOfRange{TopicPartition: p.TopicPartition, Wanted: p.pos, Start: start, End: end})
+}
+
+func (r *reader) end(l *link, p *fetchPart, at int64) (int64, error) {
+	return exchange(r.ctx, l, r.f.c.cfg.RequestTimeout, func(b *sarama.Broker) (int64, error) {
+		req := &sarama.OffsetRequest{Version: l.version(apiListOffsets, 6)}
+		req.AddBlock(p.Topic, p.Partition, at, 1)
+		resp, err := b.GetAvailableOffsets(req)
+		if err != nil {
+			return 0, err
+		}
+		block := resp.GetBlock(p.Topic, p.Partition)
+		if block == nil {
+			return 0, sarama.ErrIncompleteResponse
+		}
+		if block.Err != sarama.ErrNoError {
+			return 0, failure(block.Err)
+		}
+		return block.Offset, nil
+	})
+}

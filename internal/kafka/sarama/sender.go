@@ -1,0 +1,133 @@
+package sarama
+
+import (
+	"context"
+
+	"github.com/IBM/sarama"
+)
+
+// sender writes to one broker: the goroutine that calls it, since opening and writing wait.
+type sender struct {
+	p        *producer
+	addr     string
+	reqs     chan *request
+	broke    chan struct{} // the connection is of no more use
+	ctx      context.Context
+	stop     context.CancelFunc
+	ended    chan struct{}
+	inflight int // the dispatcher's
+}
+
+// request is the batches sent together, at most one of each partition.
+type request struct {
+	batches []*batch
+	bytes   int
+}
+
+// result is what became of a request.
+type result struct {
+	from *sender
+	req  *request
+	resp *sarama.ProduceResponse
+	err  error // no answer
+	sent bool  // with err: the broker may have got the request
+	held bool  // with err: Allowed said no
+}
+
+func newSender(p *producer, addr string) *sender {
+	s := &sender{p: p, addr: addr, reqs: make(chan *request, maxInFlight), broke: make(chan struct{}, 1), ended: make(chan struct{})}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	go s.run()
+	return s
+}
+
+// room says whether another request may be under way. The dispatcher's.
+func (s *sender) room() bool { return s.inflight < maxInFlight }
+
+func (s *sender) send(r *request) {
+	if len(r.batches) == 0 {
+		return
+	}
+	s.inflight++
+	s.reqs <- r // has room: see room
+}
+
+func (s *sender) run() {
+	defer close(s.ended)
+	var l *link
+	for {
+		select {
+		case r := <-s.reqs:
+			l = s.produce(l, r)
+		case <-s.broke:
+			l = s.check(l)
+		case <-s.ctx.Done():
+			if l != nil {
+				l.close()
+			}
+			return
+		}
+	}
+}
+
+// check drops a dead connection.
+func (s *sender) check(l *link) *link {
+	if l != nil && l.dead.Load() {
+		l.close()
+		return nil
+	}
+	return l
+}
+
+// produce sends r, on a new connection if need be, and returns the connection for the next request.
+func (s *sender) produce(l *link, r *request) *link {
+	if l = s.check(l); l == nil {
+		var err error
+		if l, err = s.p.c.open(s.ctx, s.addr, s.p.c.cfg.RequestTimeout); err != nil {
+			s.p.report(result{from: s, req: r, err: err})
+			return nil
+		}
+		context.AfterFunc(s.ctx, l.cut)
+	}
+	// Asked again right before writing: opening may have taken long, and a thawed process must not send what it held.
+	if s.p.cfg.Allowed != nil {
+		if err := s.p.cfg.Allowed(); err != nil {
+			s.p.report(result{from: s, req: r, err: err, held: true})
+			return l
+		}
+	}
+	if err := l.b.AsyncProduce(s.message(l, r), s.callback(l, r)); err != nil {
+		l.cut()
+		s.p.report(result{from: s, req: r, err: &unavailable{s.addr, err}, sent: true})
+	}
+	return l
+}
+
+func (s *sender) message(l *link, r *request) *sarama.ProduceRequest {
+	req := &sarama.ProduceRequest{Version: l.version(apiProduce, 9), RequiredAcks: sarama.WaitForAll,
+		Timeout: int32(s.p.c.cfg.RequestTimeout.Milliseconds() / 2)}
+	for _, b := range r.batches {
+		req.AddBatch(b.part.Topic, b.part.Partition, b.wire)
+	}
+	return req
+}
+
+// callback runs on the goroutine that reads the connection; it must not call the Broker, and cut does not.
+func (s *sender) callback(l *link, r *request) sarama.ProduceCallback {
+	return func(resp *sarama.ProduceResponse, err error) {
+		if err != nil {
+			l.cut()
+			poke(s.broke)
+			err = &unavailable{s.addr, err}
+		}
+		s.p.report(result{from: s, req: r, resp: resp, err: err, sent: true})
+	}
+}
+
+// report hands a result to the dispatcher.
+func (p *producer) report(r result) {
+	p.mu.Lock()
+	p.results = append(p.results, r)
+	p.mu.Unlock()
+	poke(p.wake)
+}

@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/storespec"
+	"github.com/millstream-go/millstream/store"
+)
+
+// Use makes the store that a reference names available to the current step, and returns its name for graph.Node.Stores: the first
+// step that uses a reference makes its store; a table's is there already.
+func (c *Compile) Use(s *storespec.Spec) (string, error) {
+	switch {
+	case s == nil:
+		return "", errors.New("a reference to a store is zero; make it with store.NewKeyValue or take it from a table")
+	case s.Err != nil:
+		return "", fmt.Errorf("store %q: %w", s.Name, s.Err)
+	case s.Table != nil:
+		return s.Name, c.tableStore(s)
+	case c.used[s.Name] == s:
+		return s.Name, nil
+	}
+	kind := graph.Timestamped
+	if s.Plain {
+		kind = graph.Plain
+	}
+	if err := c.Store(newStore(s.Name, kind, s.Settings)); err != nil {
+		return "", err
+	}
+	c.used[s.Name] = s
+	return s.Name, nil
+}
+
+func (c *Compile) tableStore(s *storespec.Spec) error {
+	n, ok := s.Table.(*Node)
+	switch {
+	case !ok || n == nil || n.Table == nil:
+		return errors.New("a reference to a table's store was taken from a zero table")
+	case n.b != c.at.b:
+		return fmt.Errorf("the table of store %q belongs to another builder", s.Name)
+	case n.Table.Store == "" || c.FindStore(n.Table.Store) == nil:
+		return fmt.Errorf("the table made by %s at %s keeps no store; keep one with table.Materialize, or without store.OnDemand", n.Op, n.pos)
+	}
+	return nil
+}
+
+// Uses is Use for the references among deps; the others are outputs.
+func (c *Compile) Uses(deps []store.Dep) (stores []string, err error) {
+	var errs []error
+	for _, d := range deps {
+		r, ok := d.(interface{ Spec() *storespec.Spec })
+		if !ok {
+			continue
+		}
+		name, err := c.Use(r.Spec())
+		if errs = append(errs, err); err == nil {
+			stores = append(stores, name)
+		}
+	}
+	return stores, errors.Join(errs...)
+}
+
+// AddStore makes the timestamped store of the current step's table.
+func (c *Compile) AddStore(name string, s storespec.Settings) error {
+	return c.Store(newStore(name, graph.Timestamped, s))
+}
+
+func newStore(name string, kind graph.StoreKind, s storespec.Settings) *graph.Store {
+	return &graph.Store{Name: name, Kind: kind, InMemory: s.InMemory, Changelog: !s.NoChangelog, Config: maps.Clone(s.Config)}
+}

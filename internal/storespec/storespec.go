@@ -1,0 +1,70 @@
+// Package storespec is what the options and references of package store say about a store, for the plan to read. It is apart from
+// them since the plan imports package store and users must not see it.
+package storespec
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Option is one choice of a user's about a store.
+type Option struct {
+	Name  string // "store.InMemory"
+	Apply func(*Settings) error
+}
+
+// Settings are the choices about one store.
+type Settings struct {
+	InMemory    bool
+	NoChangelog bool
+	OnDemand    bool
+	Config      map[string]string // of the changelog topic
+}
+
+// The names of the options, as errors say them.
+const (
+	InMemory    = "store.InMemory"
+	NoChangelog = "store.NoChangelog"
+	TopicConfig = "store.TopicConfig"
+	OnDemand    = "store.OnDemand"
+)
+
+// Read applies options and says which of them are wrong here: zero ones, those that do not apply, and those that contradict
+// another.
+func Read(options []Option, allowed ...string) (Settings, error) {
+	var s Settings
+	var errs []error
+	for i, o := range options {
+		switch {
+		case o.Apply == nil:
+			errs = append(errs, fmt.Errorf("option %d is zero; make options with the functions of package store", i+1))
+		case !slices.Contains(allowed, o.Name):
+			errs = append(errs, fmt.Errorf("option %s does not apply here; %s", o.Name, these(allowed)))
+		default:
+			errs = append(errs, o.Apply(&s))
+		}
+	}
+	if s.NoChangelog && len(s.Config) > 0 {
+		errs = append(errs, fmt.Errorf("%s configures the changelog that %s does away with", TopicConfig, NoChangelog))
+	}
+	return s, errors.Join(errs...)
+}
+
+func these(allowed []string) string {
+	if len(allowed) == 0 {
+		return "none does"
+	}
+	return strings.Join(allowed, ", ") + " do"
+}
+
+// Spec is a store as a reference names it.
+type Spec struct {
+	Name     string
+	Plain    bool // rows keep no times
+	Settings Settings
+	Err      error // mistakes in what was given to make the reference
+	// Table is the *plan.Node of the table whose store it is; nil when the first step that uses the reference makes the store.
+	Table any
+}

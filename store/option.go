@@ -1,0 +1,57 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/millstream-go/millstream/internal/storespec"
+)
+
+// Option is a choice about one store: where it is kept, and how its changelog is configured. An option that does not apply to the
+// step it is given to is an error of Build.
+type Option = storespec.Option
+
+// InMemory keeps the store in memory only. It is restored from its changelog at every start. Without it the store is on disk, with
+// its latest part in memory.
+func InMemory() Option {
+	return Option{Name: storespec.InMemory, Apply: func(s *storespec.Settings) error {
+		s.InMemory = true
+		return nil
+	}}
+}
+
+// NoChangelog keeps no changelog: what the store holds is lost with its machine, and stays behind when its partition moves to
+// another one. Without it every store has a compacted topic <application>-<store>-changelog.
+func NoChangelog() Option {
+	return Option{Name: storespec.NoChangelog, Apply: func(s *storespec.Settings) error {
+		s.NoChangelog = true
+		return nil
+	}}
+}
+
+// TopicConfig sets a configuration entry of the changelog topic, such as "min.insync.replicas", for when it is created.
+func TopicConfig(key, value string) Option {
+	return Option{Name: storespec.TopicConfig, Apply: func(s *storespec.Settings) error {
+		if key == "" {
+			return errors.New("store.TopicConfig has no key")
+		}
+		if old, ok := s.Config[key]; ok && old != value {
+			return fmt.Errorf("store.TopicConfig sets %q twice: %q and %q", key, old, value)
+		}
+		if s.Config == nil {
+			s.Config = map[string]string{}
+		}
+		s.Config[key] = value
+		return nil
+	}}
+}
+
+// OnDemand has table.From and table.ToTable keep a store only if a step that follows needs the table's rows or their old values,
+// such as a join. What is emitted differs a little without a store: a filter that follows cannot know whether it has passed a row
+// before, so it sends a tombstone for every update that fails it.
+func OnDemand() Option {
+	return Option{Name: storespec.OnDemand, Apply: func(s *storespec.Settings) error {
+		s.OnDemand = true
+		return nil
+	}}
+}
