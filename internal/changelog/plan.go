@@ -2,6 +2,8 @@ package changelog
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/kafka"
@@ -46,4 +48,13 @@ func (x Extent) trusted() time.Duration {
 		r = DefaultDeleteRetention
 	}
 	return max(r-time.Hour, r/2)
+}
+
+// DeleteRetention reads delete.retention.ms from a topic's configuration; Kafka's default when it is not there.
+func DeleteRetention(config map[string]string) time.Duration {
+	ms, err := strconv.ParseInt(config["delete.retention.ms"], 10, 64)
+	if err != nil || ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
+		return DefaultDeleteRetention
+	}
+	return time.Duration(ms) * time.Millisecond
 }

@@ -64,7 +64,7 @@ func (r *running) cuttable() bool { return r.dirty && r.err == nil && !r.undo &&
 func (w *Worker) due() bool { return w.dirty() && !time.Now().Before(w.dueAt()) }
 
 func (w *Worker) dueAt() time.Time {
-	if w.soon || w.stopping || w.written() >= earlyBytes || w.cfg.Pressed != nil && w.cfg.Pressed() {
+	if w.soon || w.stopping || w.written() >= earlyBytes {
 		return time.Time{}
 	}
 	for _, r := range w.tasks {
@@ -107,7 +107,7 @@ func (w *Worker) step() {
 func (w *Worker) cut() *commit {
 	w.cfg.Hook.At(crashpoint.CutBegin)
 	c := &commit{began: time.Now(), offsets: map[kafka.TopicPartition]kafka.OffsetMeta{}}
-	w.lastCut, w.soon = c.began, false
+	w.lastCut, w.soon, w.letters = c.began, false, false
 	for _, r := range w.tasks {
 		if r.cuttable() {
 			r.dirty, r.cut = false, true
@@ -186,14 +186,13 @@ func (w *Worker) sent(c *commit) {
 		w.breakDown(fmt.Errorf("produce: %w", t.Err))
 		return
 	}
-	before := w.stats.Out.Load()
 	w.take() // records that were refused are there before the ticket is done
 	if w.inFlight != c {
 		return
 	}
 	switch {
-	case w.stats.Out.Load() != before: // dead letters: they belong to this commit
-		c.ticket = w.producer.Cut()
+	case w.letters: // they belong to this commit
+		w.letters, c.ticket = false, w.producer.Cut()
 	case len(t.Foreign) > 0:
 		w.readForeign(c, t.Foreign)
 	default:
@@ -267,6 +266,7 @@ func (w *Worker) refused(f kafka.ProduceFailure) {
 		w.breakDown(fmt.Errorf("%s refused a record: %w", f.TopicPartition, f.Err))
 		return
 	}
+	w.letters = true
 	if err := r.task.Refused(f); err != nil {
 		// What was made of records before is lost with this one: nothing of this worker may be committed.
 		w.fail(r, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millstream-go/millstream/internal/changelog"
+	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/task"
@@ -120,6 +121,9 @@ func (w *Worker) Release(ids ...graph.TaskID) {
 	})
 }
 
+// CutSoon asks for a cut without waiting for the interval: memory is short.
+func (w *Worker) CutSoon() { w.command(func() { w.soon = true }) }
+
 // Stop has all tasks settled and handed back, and Run return.
 func (w *Worker) Stop() {
 	w.command(func() {
@@ -179,6 +183,9 @@ func (w *Worker) halt(r *running) {
 // fail stops a task for good. What it did since its last cut is undone when it is handed back: the record at which it failed was
 // processed in part, and will be processed again. Others go on.
 func (w *Worker) fail(r *running, err error) {
+	if errors.Is(err, crashpoint.Dead) { // in a store, below a task that turns panics into errors
+		panic(crashpoint.Dead)
+	}
 	w.halt(r)
 	if r.err == nil {
 		r.err = err

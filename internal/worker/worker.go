@@ -49,8 +49,6 @@ type Config struct {
 	Partitions func(topic string) (int, error)
 	// CommitInterval is the time between two cuts under load.
 	CommitInterval time.Duration
-	// Pressed returns true once after the stores of all workers together have outgrown their budget.
-	Pressed func() bool
 	Logger  *slog.Logger
 	Hook    crashpoint.Hook
 	// Tell reports to the owner.
@@ -141,6 +139,7 @@ type Worker struct {
 	lastCut   time.Time
 	lastBusy  time.Time
 	soon      bool // a cut is wanted now
+	letters   bool // dead letters were sent for records that a broker refused, since the last ticket
 	stopping  bool
 	broken    error
 	timer     *time.Timer
