@@ -25,8 +25,6 @@ type Log struct {
 	Store  string
 	ID     kafka.TopicID
 	Engine store.Engine
-	// Plain says that the store keeps no times, so that records carry the time of the change only.
-	Plain bool
 
 	end   int64 // after the last record that is known to be accepted
 	sends int   // records queued since the App began

@@ -29,8 +29,9 @@ type Restorer struct {
 	Fetcher kafka.Fetcher // read_committed
 	Logger  *slog.Logger
 	Hook    crashpoint.Hook
-	// Progress is called at the beginning, after each batch, and at the end, on the restoring goroutine.
-	Progress func(Progress)
+	// Progress is called at the beginning and after each batch, with the number of records that it brought, on the restoring
+	// goroutine. The last one has reached the end.
+	Progress func(p Progress, applied int)
 	// Extents looks a log up again after it changed under a restore.
 	Extents func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]Extent, error)
 }
@@ -76,7 +77,7 @@ func (r *Restorer) once(ctx context.Context, l *Log, x Extent) error {
 		}
 	}
 	p := Progress{Store: l.Store, Partition: l.Partition, Position: from, Begin: from, End: x.End, Full: !ok || distrust != ""}
-	r.report(p)
+	r.report(p, 0)
 	if from < x.End { // before the first poll: a log that is empty or caught up delivers nothing
 		if err := r.replay(ctx, l, &p); err != nil {
 			return err
@@ -87,9 +88,9 @@ func (r *Restorer) once(ctx context.Context, l *Log, x Extent) error {
 	return nil
 }
 
-func (r *Restorer) report(p Progress) {
+func (r *Restorer) report(p Progress, applied int) {
 	if r.Progress != nil {
-		r.Progress(p)
+		r.Progress(p, applied)
 	}
 }
 
@@ -112,7 +113,7 @@ func (r *Restorer) replay(ctx context.Context, l *Log, p *Progress) error {
 			}
 			r.Fetcher.Release(l.TopicPartition, b.Bytes)
 			p.Position, p.Records = max(p.Position, next), p.Records+int64(len(changes))
-			r.report(*p)
+			r.report(*p, len(changes))
 			r.Hook.At(crashpoint.RestoreHalf)
 			if p.Position >= p.End {
 				break

@@ -64,7 +64,7 @@ func (r *running) cuttable() bool { return r.dirty && r.err == nil && !r.undo &&
 func (w *Worker) due() bool { return w.dirty() && !time.Now().Before(w.dueAt()) }
 
 func (w *Worker) dueAt() time.Time {
-	if w.soon || w.stopping || w.written() >= earlyBytes {
+	if w.soon || w.stopping || w.written() >= earlyBytes || w.cfg.Budget.Pressing() && w.written() > 0 {
 		return time.Time{}
 	}
 	for _, r := range w.tasks {
@@ -90,8 +90,20 @@ func (w *Worker) written() int64 {
 	return n
 }
 
-// full says that so much was written since the last cut that the commit in flight has to be waited for.
-func (w *Worker) full() bool { return w.inFlight != nil && w.written() >= fullBytes }
+// full says that records have to wait: so much was written since the last cut that the commit in flight comes first, or the
+// memory of all stores is used up, until some of it is on disk.
+func (w *Worker) full() bool {
+	return w.inFlight != nil && w.written() >= fullBytes || w.cfg.Budget.Full() && w.stateful()
+}
+
+func (w *Worker) stateful() bool {
+	for _, r := range w.tasks {
+		if len(r.Engines) > 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // step takes the commit in flight as far as it goes, begins the next one when it is due, and hands back what is settled.
 func (w *Worker) step() {
@@ -208,10 +220,10 @@ func (w *Worker) commitOffsets(c *commit) {
 		c.answer <- nil
 		return
 	}
-	tenure := w.tenure
+	member := w.member
 	go func() {
 		defer crashpoint.Catch(w.cfg.Died)
-		err := w.committer.Commit(w.ctx, tenure, c.offsets)
+		err := w.committer.Commit(w.ctx, member, c.offsets)
 		if err == nil {
 			w.cfg.Hook.At(crashpoint.SendCommitted)
 		}

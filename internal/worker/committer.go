@@ -6,27 +6,20 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/millstream-go/millstream/internal/group"
 	"github.com/millstream-go/millstream/internal/kafka"
 )
 
 // ErrLost says that the group has given this member's tasks to others, or will: what is not committed is void.
 var ErrLost = errors.New("the member was dropped from its group")
 
-// Standing is a member's place in its group at one moment.
-type Standing struct {
-	Member     string
-	Generation int32
-	// Tenure grows when the member loses everything it owned: dropped by the coordinator, or its session ran out. Within a tenure
-	// what a member owns is given to nobody else before the member has given it up.
-	Tenure uint64
-}
-
-// Membership is what workers see of the group. Safe for use by several goroutines.
+// Membership is what workers see of the group; *group.Group implements it. Safe for use by several goroutines.
 type Membership interface {
-	// Standing returns the place as of the last completed Sync, and a channel that is closed when it changes.
-	Standing() (Standing, <-chan struct{})
-	// Allowed returns nil while the session is certain to last: within the session time-out, less a margin, of the last
-	// heartbeat that was answered.
+	// Membership returns what the App is in its group at present.
+	Membership() *group.Membership
+	// Refused says what to do after a commit as m was refused.
+	Refused(m *group.Membership, err error) group.Verdict
+	// Allowed returns nil while the session is certain to last.
 	Allowed() error
 }
 
@@ -42,40 +35,34 @@ const (
 	commitBackoffMax = time.Second
 )
 
-// Commit commits offsets that were processed in tenure. It repeats what can be cured, as long as ctx lasts:
-//
-//	27 rebalance in progress: the coordinator waits for members to join or to sync. Wait; processing goes on.
-//	22 illegal generation:    a Sync has gone by, or is under way. Resend with its generation: the tasks are still ours.
-//	25, 82 unknown, fenced:   lost.
-//	no answer:                resend; the same offsets committed twice are committed once.
-//
-// It returns ErrLost when the tenure is over.
-func (c Committer) Commit(ctx context.Context, tenure uint64, offsets map[kafka.TopicPartition]kafka.OffsetMeta) error {
+// Commit commits offsets that were processed as member. It repeats what can be cured, as long as ctx lasts: while the group
+// rebalances and when it has gone on to another generation, in which the tasks are still the member's; and when no answer came, for
+// the same offsets committed twice are committed once. It returns ErrLost when the member is none any more.
+func (c Committer) Commit(ctx context.Context, member string, offsets map[kafka.TopicPartition]kafka.OffsetMeta) error {
 	for wait := commitBackoff; ; wait = min(2*wait, commitBackoffMax) {
-		at, changed := c.Membership.Standing()
-		if at.Tenure != tenure {
+		m := c.Membership.Membership()
+		if m.Member != member {
 			return ErrLost
 		}
-		err := c.Offsets.Commit(ctx, c.Group, at.Member, at.Generation, offsets)
-		switch {
-		case err == nil:
+		err := c.Offsets.Commit(ctx, c.Group, m.Member, m.Generation, offsets)
+		if err == nil {
 			return nil
-		case errors.Is(err, kafka.ErrUnknownMember), errors.Is(err, kafka.ErrFencedInstance):
+		}
+		switch v := c.Membership.Refused(m, err); {
+		case v == group.Lost:
 			return fmt.Errorf("%w: %w", ErrLost, err)
-		case !curable(err):
+		case v == group.Again:
+			continue
+		case v == group.Unrelated && !errors.Is(err, kafka.ErrUnavailable):
 			return fmt.Errorf("commit offsets: %w", err)
 		}
-		if err := pause(ctx, wait, changed); err != nil {
+		if err := pause(ctx, wait, m.Superseded()); err != nil {
 			return err
 		}
 	}
 }
 
-func curable(err error) bool {
-	return errors.Is(err, kafka.ErrRebalanceInProgress) || errors.Is(err, kafka.ErrIllegalGeneration) || errors.Is(err, kafka.ErrUnavailable)
-}
-
-// pause waits for a while, or until the standing changes: then the answer may be another one at once.
+// pause waits for a while, or until something has changed, so that the answer may be another one at once.
 func pause(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

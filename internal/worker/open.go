@@ -28,7 +28,7 @@ type Opener struct {
 	Restorer    *changelog.Restorer
 	// Borrow opens a store partition, Return gives one back that was not handed over.
 	Borrow func(s *graph.Store, partition int32) (store.Engine, error)
-	Return func(s *graph.Store, partition int32, e store.Engine)
+	Return func(store string, partition int32, e store.Engine)
 	// Restores bounds how many tasks restore at a time.
 	Restores chan struct{}
 	Logger   *slog.Logger
@@ -39,18 +39,17 @@ type Opener struct {
 type Opening struct {
 	Plan   *topics.Plan
 	Graph  *graph.Graph
-	Tenure uint64
+	Member string // as which the tasks were assigned
+	Tasks  map[graph.TaskID]topics.Task
 
 	start, ends map[kafka.TopicPartition]kafka.OffsetMeta
 	extents     map[kafka.TopicPartition]changelog.Extent
 }
 
 // Begin looks up and commits where the tasks begin. It waits for brokers that are away as long as ctx lasts.
-func (o *Opener) Begin(ctx context.Context, x *Opening, ids []graph.TaskID) error {
-	var tps []kafka.TopicPartition
-	var logs []kafka.TopicPartition
-	for _, id := range ids {
-		t := x.Plan.Task(id)
+func (o *Opener) Begin(ctx context.Context, x *Opening) error {
+	var tps, logs []kafka.TopicPartition
+	for _, t := range x.Tasks {
 		tps = append(tps, t.Inputs...)
 		for _, tp := range t.Changelogs {
 			logs = append(logs, tp)
@@ -66,7 +65,7 @@ func (o *Opener) Begin(ctx context.Context, x *Opening, ids []graph.TaskID) erro
 	if x.extents, err = o.extents(ctx, x.Plan, logs); err != nil {
 		return err
 	}
-	if err := o.checkState(x, ids); err != nil {
+	if err := o.checkState(x); err != nil {
 		return err
 	}
 	if err := o.missing(ctx, x, tps); err != nil {
@@ -76,10 +75,9 @@ func (o *Opener) Begin(ctx context.Context, x *Opening, ids []graph.TaskID) erro
 }
 
 // checkState refuses tasks that have state and no offset at all to go with it: their input would be processed into it once more.
-func (o *Opener) checkState(x *Opening, ids []graph.TaskID) error {
+func (o *Opener) checkState(x *Opening) error {
 	var errs []error
-	for _, id := range ids {
-		t := x.Plan.Task(id)
+	for id, t := range x.Tasks {
 		if !x.committed(t.Inputs) {
 			for name, tp := range t.Changelogs {
 				if e := x.extents[tp]; e.End > e.Start {
@@ -127,7 +125,7 @@ func (o *Opener) missing(ctx context.Context, x *Opening, tps []kafka.TopicParti
 		begin[tp] = kafka.OffsetMeta{Offset: offset}
 	}
 	o.Hook.At(crashpoint.StartPositions)
-	if err := o.Committer.Commit(ctx, x.Tenure, begin); err != nil {
+	if err := o.Committer.Commit(ctx, x.Member, begin); err != nil {
 		return err
 	}
 	o.Hook.At(crashpoint.StartPositionsCommitted)
@@ -224,36 +222,34 @@ func (o *Opener) retentions(ctx context.Context, to map[kafka.TopicPartition]cha
 
 // Open borrows and restores the stores of one task. On an error everything is given back.
 func (o *Opener) Open(ctx context.Context, x *Opening, id graph.TaskID) (h Handover, err error) {
-	t := x.Plan.Task(id)
-	h = Handover{ID: id, Tenure: x.Tenure, Engines: map[string]store.Engine{}, Start: map[kafka.TopicPartition]kafka.OffsetMeta{}, Ends: map[kafka.TopicPartition]int64{}}
+	t := x.Tasks[id]
+	h = Handover{ID: id, Member: x.Member, Engines: map[string]store.Engine{}, Start: map[kafka.TopicPartition]kafka.OffsetMeta{}, Ends: map[kafka.TopicPartition]int64{}}
 	for _, tp := range t.Inputs {
 		h.Start[tp], h.Ends[tp] = x.start[tp], x.ends[tp].Offset
 		h.Topics = append(h.Topics, tp.Topic)
 	}
-	stores := x.Graph.Subs[id.Sub].Stores
 	defer func() {
 		if err != nil {
-			o.giveBack(stores, h)
+			o.GiveBack(h)
 		}
 	}()
-	for _, s := range stores {
+	for _, s := range x.Graph.Subs[id.Sub].Stores {
 		e, err := o.Borrow(s, id.Partition)
 		if err != nil {
 			return h, fmt.Errorf("open store %q partition %d: %w", s.Name, id.Partition, err)
 		}
 		h.Engines[s.Name] = e
 		if tp, ok := t.Changelogs[s.Name]; ok {
-			h.Logs = append(h.Logs, &changelog.Log{TopicPartition: tp, Store: s.Name, Engine: e, Plain: s.Kind == graph.Plain})
+			h.Logs = append(h.Logs, &changelog.Log{TopicPartition: tp, Store: s.Name, Engine: e})
 		}
 	}
 	return h, o.restore(ctx, x, h.Logs)
 }
 
-func (o *Opener) giveBack(stores []*graph.Store, h Handover) {
-	for _, s := range stores {
-		if e := h.Engines[s.Name]; e != nil {
-			o.Return(s, h.ID.Partition, e)
-		}
+// GiveBack returns the stores of a task that no goroutine works on any more.
+func (o *Opener) GiveBack(h Handover) {
+	for name, e := range h.Engines {
+		o.Return(name, h.ID.Partition, e)
 	}
 }
 

@@ -43,7 +43,7 @@ func (w *Worker) adopt(h Handover) {
 		r.stopped, r.releasing, r.undo = true, true, true
 		return
 	}
-	w.tenure = h.Tenure
+	w.member = h.Member
 	for _, l := range h.Logs {
 		r.logs[l.Engine] = l
 		l.Expect(w.producer)
@@ -140,7 +140,7 @@ func (w *Worker) Stop() {
 func (w *Worker) Lose(done chan<- struct{}) {
 	w.command(func() {
 		defer close(done)
-		w.inFlight = nil // its goroutine will find the tenure over
+		w.inFlight = nil // its goroutine will find the member gone
 		for _, r := range w.tasks {
 			w.halt(r)
 			r.releasing, r.undo, r.cut = true, true, false

@@ -30,6 +30,7 @@ import (
 	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/task"
 	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/store/memory"
 )
 
 // Config is what a worker needs. Its functions are called on the worker's goroutine and must not block.
@@ -49,8 +50,10 @@ type Config struct {
 	Partitions func(topic string) (int, error)
 	// CommitInterval is the time between two cuts under load.
 	CommitInterval time.Duration
-	Logger  *slog.Logger
-	Hook    crashpoint.Hook
+	// Budget is the memory that the stores of all workers share.
+	Budget  *memory.Budget
+	Logger         *slog.Logger
+	Hook           crashpoint.Hook
 	// Tell reports to the owner.
 	Tell func(Report)
 	// Settled is told of each commit, with what was committed.
@@ -97,7 +100,7 @@ type Handover struct {
 	ID      graph.TaskID
 	Engines map[string]store.Engine // by the name of the store
 	Logs    []*changelog.Log        // of the stores that have a changelog
-	Tenure  uint64                  // in which the task was assigned
+	Member  string                  // as which the task was assigned
 	// Start has the committed offset of each of its partitions, Ends what is known of their ends.
 	Start map[kafka.TopicPartition]kafka.OffsetMeta
 	Ends  map[kafka.TopicPartition]int64
@@ -135,7 +138,7 @@ type Worker struct {
 	byTP      map[kafka.TopicPartition]*running
 	taken     []message
 	inFlight  *commit
-	tenure    uint64
+	member    string
 	lastCut   time.Time
 	lastBusy  time.Time
 	soon      bool // a cut is wanted now
@@ -297,14 +300,18 @@ func (w *Worker) process(r *running) (int, error) {
 // wait sleeps until there may be something to do.
 func (w *Worker) wait() {
 	w.timer.Reset(w.pause())
-	var ticket <-chan struct{}
+	var ticket, room <-chan struct{}
 	var answer <-chan error
+	if w.cfg.Budget.Full() {
+		room = w.cfg.Budget.Room()
+	}
 	if c := w.inFlight; c != nil {
 		ticket, answer = c.waitFor()
 	}
 	select {
 	case <-w.inbox.Wake():
 	case <-ticket:
+	case <-room:
 	case err := <-answer:
 		w.inFlight.err, w.inFlight.answered = err, true
 	case <-w.timer.C:
