@@ -112,3 +112,8 @@ func (a *App) setFailure(err error) {
 	}
 	a.mu.Unlock()
 }
+
+// Format prints the application's id and its state, whatever the verb: some verbs would show the secrets in the configuration.
+func (a *App) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "millstream.App(%q, %v)", a.cfg.ApplicationID, a.State())
+}

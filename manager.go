@@ -25,9 +25,11 @@ type manager struct {
 	grouped chan struct{} // closed when the group's Run has returned
 
 	// What follows is owned by the goroutine of loop.
-	tasks   map[graph.TaskID]*entry
-	waits   []*wait
+	tasks map[graph.TaskID]*entry
+	waits []*wait
+	// Published for other goroutines.
 	engines atomic.Pointer[[]store.Engine] // of running tasks, for health
+	runs    atomic.Pointer[[]graph.TaskID] // for queries
 }
 
 // entry is a task that the App has.
@@ -49,6 +51,7 @@ type wait struct {
 func (m *manager) init(s *session) {
 	m.s, m.todo, m.tasks = s, worker.NewMailbox[func()](), map[graph.TaskID]*entry{}
 	m.engines.Store(new([]store.Engine))
+	m.runs.Store(new([]graph.TaskID))
 }
 
 func (m *manager) loop(ctx context.Context) {
@@ -308,12 +311,15 @@ func (m *manager) released(e *entry, r worker.Report) {
 // changed publishes what the App has, and the state that follows from it.
 func (m *manager) changed() {
 	infos := make([]TaskInfo, 0, len(m.tasks))
-	engines := []store.Engine{}
+	engines, runs := []store.Engine{}, []graph.TaskID{}
 	state := Running
 	for _, e := range m.sorted() {
 		infos = append(infos, TaskInfo{ID: e.id.String(), Running: e.running, Worker: e.worker})
 		if !e.running && !e.dropping {
 			state = Restoring
+		}
+		if e.running {
+			runs = append(runs, e.id)
 		}
 		if e.given != nil {
 			for _, x := range e.given.Engines {
@@ -323,6 +329,7 @@ func (m *manager) changed() {
 	}
 	m.s.tasks.Store(&infos)
 	m.engines.Store(&engines)
+	m.runs.Store(&runs)
 	m.s.app.setState(state)
 }
 
@@ -341,6 +348,17 @@ func (m *manager) names() []string {
 	var out []string
 	for _, e := range m.sorted() {
 		out = append(out, e.id.String())
+	}
+	return out
+}
+
+// partitionsOf returns the partitions of a sub-topology that run here, sorted. Safe from any goroutine.
+func (m *manager) partitionsOf(sub int) []int32 {
+	var out []int32
+	for _, id := range *m.runs.Load() {
+		if id.Sub == sub {
+			out = append(out, id.Partition)
+		}
 	}
 	return out
 }

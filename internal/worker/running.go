@@ -22,6 +22,7 @@ type running struct {
 	ends   map[kafka.TopicPartition]int64 // of the partitions, as far as known
 	queued map[kafka.TopicPartition]int64 // positions behind what was queued
 
+	limit     int   // of records in a round
 	dirty     bool  // something was done since the last cut
 	stopped   bool  // takes no more records
 	releasing bool  // is to be handed back
@@ -34,7 +35,7 @@ type running struct {
 func (w *Worker) Adopt(h Handover) { w.command(func() { w.adopt(h) }) }
 
 func (w *Worker) adopt(h Handover) {
-	r := &running{Handover: h, ends: h.Ends, queued: map[kafka.TopicPartition]int64{}, logs: map[store.Engine]*changelog.Log{}}
+	r := &running{Handover: h, limit: perRound, ends: h.Ends, queued: map[kafka.TopicPartition]int64{}, logs: map[store.Engine]*changelog.Log{}}
 	if r.ends == nil {
 		r.ends = map[kafka.TopicPartition]int64{}
 	}

@@ -51,9 +51,9 @@ type Config struct {
 	// CommitInterval is the time between two cuts under load.
 	CommitInterval time.Duration
 	// Budget is the memory that the stores of all workers share.
-	Budget  *memory.Budget
-	Logger         *slog.Logger
-	Hook           crashpoint.Hook
+	Budget *memory.Budget
+	Logger *slog.Logger
+	Hook   crashpoint.Hook
 	// Tell reports to the owner.
 	Tell func(Report)
 	// Settled is told of each commit, with what was committed.
@@ -116,7 +116,8 @@ type Stats struct {
 }
 
 const (
-	perRound   = 1000                  // records of a task before the next one has its turn
+	perRound   = 1000                  // records of a task before the next one has its turn, at most
+	longRound  = 20 * time.Millisecond // fewer records then
 	idleCut    = 20 * time.Millisecond // without input, a cut is due that soon
 	earlyBytes = 8 << 20               // written to stores since the last cut
 	fullBytes  = 4 * earlyBytes        // more waits for the commit in flight
@@ -130,6 +131,8 @@ type Worker struct {
 	inbox *Mailbox[message]
 	done  chan struct{}
 	stats Stats
+	// health is what the producer last said, which only its owner may ask.
+	health atomic.Pointer[error]
 
 	// What follows is owned by the goroutine of Run.
 	producer  kafka.Producer
@@ -168,6 +171,14 @@ func New(ctx context.Context, cfg Config) *Worker {
 // Stats returns the worker's counts.
 func (w *Worker) Stats() *Stats { return &w.stats }
 
+// Healthy returns nil, or why a broker cannot be written to at present.
+func (w *Worker) Healthy() error {
+	if err := w.health.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // Done is closed when Run has returned.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
@@ -198,15 +209,19 @@ func (w *Worker) Run() (err error) {
 	}
 	defer func() { w.producer.Close() }()
 	w.lastCut = time.Now()
-	for w.ctx.Err() == nil && !(w.stopping && len(w.tasks) == 0 && w.inFlight == nil) {
+	for !w.finished() {
 		w.take()
 		busy := w.round()
 		w.step()
-		if !busy {
+		if !busy && !w.finished() {
 			w.wait()
 		}
 	}
 	return nil
+}
+
+func (w *Worker) finished() bool {
+	return w.ctx.Err() != nil || w.stopping && len(w.tasks) == 0 && w.inFlight == nil
 }
 
 func (w *Worker) open() (err error) {
@@ -266,8 +281,9 @@ func (w *Worker) round() (busy bool) {
 		if r.stopped {
 			continue
 		}
-		w.stats.Since.Store(time.Now().UnixNano())
-		n, err := w.process(r)
+		began := time.Now()
+		w.stats.Since.Store(began.UnixNano())
+		n, err := w.process(r, began)
 		if n > 0 {
 			busy = true
 			w.stats.In.Add(int64(n))
@@ -286,8 +302,14 @@ func (w *Worker) round() (busy bool) {
 	return busy
 }
 
-func (w *Worker) process(r *running) (int, error) {
-	n, err := r.task.Process(perRound)
+func (w *Worker) process(r *running, began time.Time) (int, error) {
+	n, err := r.task.Process(r.limit)
+	// A commit or a query waits for the end of a round, and slow functions make slow rounds.
+	if took := time.Since(began); took > longRound {
+		r.limit = max(r.limit/2, 1)
+	} else if took < longRound/4 {
+		r.limit = min(2*r.limit, perRound)
+	}
 	if err == nil && r.punctuate() {
 		err = r.task.Punctuate()
 		r.dirty = true
@@ -299,6 +321,11 @@ func (w *Worker) process(r *running) (int, error) {
 
 // wait sleeps until there may be something to do.
 func (w *Worker) wait() {
+	if err := w.producer.Healthy(); err != nil {
+		w.health.Store(&err)
+	} else {
+		w.health.Store(nil)
+	}
 	w.timer.Reset(w.pause())
 	var ticket, room <-chan struct{}
 	var answer <-chan error
@@ -322,7 +349,7 @@ func (w *Worker) wait() {
 // pause is how long nothing is due.
 func (w *Worker) pause() time.Duration {
 	now := time.Now()
-	at := now.Add(time.Hour)
+	at := now.Add(time.Second) // the producer's health is looked at then
 	if w.inFlight == nil && w.dirty() {
 		at = w.dueAt()
 	}
