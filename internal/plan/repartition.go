@@ -40,6 +40,11 @@ func Through[K, V any](c *Compile, i int, from Out, r Repartition[K, V]) error {
 // Partitioned returns an output with the records of from, each in its key's partition: from itself, or read back from a repartition
 // topic when keys have changed. Steps that share a grouping share the topic, and then its name must not depend on one of them.
 func Partitioned[K, V any](c *Compile, from Handle[K, V], name string) (Out, error) {
+	return PartitionedBy(c, from, Repartition[K, V]{Name: name})
+}
+
+// PartitionedBy is Partitioned for steps that say more of the topic than its name.
+func PartitionedBy[K, V any](c *Compile, from Handle[K, V], r Repartition[K, V]) (Out, error) {
 	n := from.Node()
 	if !n.KeyChanged {
 		return from.out, nil
@@ -52,9 +57,9 @@ func Partitioned[K, V any](c *Compile, from Handle[K, V], name string) (Out, err
 		return s.out, nil
 	}
 	if grouping && n.name != "" {
-		name = n.name
+		r.Name = n.name
 	}
-	p, err := through(c, from.out, n, Repartition[K, V]{Name: name})
+	p, err := through(c, from.out, n, r)
 	if err != nil {
 		return Out{}, err
 	}

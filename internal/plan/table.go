@@ -32,8 +32,10 @@ type Table struct {
 // TableOf returns the table that an output is.
 func TableOf(o Out) *Table { return o.Node.Table }
 
-// GetterOf returns how the rows of a table are read, once it has been emitted, and the stores that this needs.
+// GetterOf returns how the rows of a table are read, once it has been emitted, and the stores that this needs; nil when nothing has
+// asked for its rows.
 func GetterOf[K, V any](o Out) (func(graph.Env) (wire.Getter[K, V], error), []string) {
 	t := o.Node.Table
-	return t.Getter.(func(graph.Env) (wire.Getter[K, V], error)), t.Stores
+	getter, _ := t.Getter.(func(graph.Env) (wire.Getter[K, V], error))
+	return getter, t.Stores
 }

@@ -93,12 +93,6 @@ func (o *offsets) Fetch(ctx context.Context, group string, tps []kafka.TopicPart
 		if err != nil {
 			return err
 		}
-		if resp.Err == sarama.ErrGroupIDNotFound { // nobody has joined it yet, so nothing is committed
-			for _, tp := range tps {
-				out[tp] = kafka.OffsetMeta{Offset: -1}
-			}
-			return nil
-		}
 		if err := failure(resp.Err); err != nil {
 			return err
 		}

@@ -1,0 +1,44 @@
+package op
+
+import (
+	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
+)
+
+// Derive makes a table of another, row by row: filters and mapped values.
+type Derive[K, V, V2 any] struct {
+	// Row returns the row that follows from one, ok false when there is none. row false: the other table has no row.
+	Row func(k K, v V, row bool) (v2 V2, ok bool)
+	// Old says that changes carry old values, as those that come in do.
+	Old bool
+	// Filter says that with Old a change from no row to no row is none, and is not sent.
+	Filter bool
+}
+
+// Change returns the change that follows from c, ok false when there is none.
+func (d *Derive[K, V, V2]) Change(c wire.Change[K, V]) (out wire.Change[K, V2], ok bool) {
+	v, row := d.Row(c.Key, c.Value, !c.Tombstone)
+	if d.Old {
+		out.Old, out.HasOld = d.Row(c.Key, c.Old, c.HasOld)
+		if d.Filter && !row && !out.HasOld {
+			return out, false
+		}
+	}
+	out.Record = topology.WithValue(c.Record, v)
+	if !row {
+		out.Record = out.Record.Deleted()
+	}
+	return out, true
+}
+
+// Getter returns how rows are read without a store of their own: made again from those of the other table.
+func (d *Derive[K, V, V2]) Getter(of wire.Getter[K, V]) wire.Getter[K, V2] {
+	return func(k K) (v2 V2, at int64, ok bool, err error) {
+		v, at, ok, err := of(k)
+		if err != nil {
+			return v2, 0, false, err
+		}
+		v2, ok = d.Row(k, v, ok)
+		return v2, at, ok, nil
+	}
+}
