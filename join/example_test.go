@@ -1,0 +1,74 @@
+package join_test
+
+import (
+	"fmt"
+
+	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+	"github.com/millstream-go/millstream/testdriver"
+)
+
+// show is what a driver needs of a test, for examples.
+type show struct{}
+
+func (show) Helper()                           {}
+func (show) Cleanup(func())                    {}
+func (show) Errorf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func (show) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+func run(b *stream.Builder) *testdriver.Driver {
+	top, err := b.Build()
+	if err != nil {
+		panic(err)
+	}
+	return testdriver.New(show{}, top)
+}
+
+var (
+	orders = stream.NewTopic("orders", serde.String, serde.Int64)
+	names  = stream.NewTopic("names", serde.String, serde.String)
+	named  = stream.NewTopic("named-orders", serde.String, serde.String)
+)
+
+func ExampleStreamTable() {
+	b := stream.NewBuilder()
+	customers := table.From(b, names, "customers")
+	withName := join.StreamTable(stream.From(b, orders), customers, "name-orders",
+		func(cents int64, name string) string { return fmt.Sprintf("%s spent %d", name, cents) })
+	stream.To(withName, named)
+
+	d := run(b)
+	testdriver.Input(d, orders).Send("c1", 100) // nobody is known yet
+	testdriver.Input(d, names).Send("c1", "Anna")
+	testdriver.Input(d, orders).Send("c1", 250)
+	for _, r := range testdriver.Output(d, named).Take() {
+		fmt.Println(r.Key, r.Value)
+	}
+	// Output: c1 Anna spent 250
+}
+
+func ExampleStreamTableLeft() {
+	b := stream.NewBuilder()
+	customers := table.From(b, names, "customers")
+	withName := join.StreamTableLeft(stream.From(b, orders), customers, "name-orders",
+		func(cents int64, name string, ok bool) string {
+			if !ok {
+				name = "somebody"
+			}
+			return fmt.Sprintf("%s spent %d", name, cents)
+		})
+	stream.To(withName, named)
+
+	d := run(b)
+	testdriver.Input(d, orders).Send("c1", 100)
+	testdriver.Input(d, names).Send("c1", "Anna")
+	testdriver.Input(d, orders).Send("c1", 250)
+	for _, r := range testdriver.Output(d, named).Take() {
+		fmt.Println(r.Key, r.Value)
+	}
+	// Output:
+	// c1 somebody spent 100
+	// c1 Anna spent 250
+}
