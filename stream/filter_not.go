@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -9,8 +8,9 @@ import (
 //
 //	people := stream.FilterNot(visits, func(_ string, v Visit) bool { return v.Bot })
 func FilterNot[K, V any](s KStream[K, V], drop func(K, V) bool) KStream[K, V] {
-	return result[K, V](step(s, "stream.FilterNot", "filter", drop, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+	return result[K, V](step(s, "stream.FilterNot", "filter", drop, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			if r.Tombstone || !drop(r.Key, r.Value) {
 				return out(r)
 			}

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -9,8 +8,9 @@ import (
 //
 //	rows := stream.FilterRecords(s, stream.HasValue[string, Order])
 func FilterRecords[K, V any](s KStream[K, V], keep func(Record[K, V]) bool) KStream[K, V] {
-	return result[K, V](step(s, "stream.FilterRecords", "filter", keep, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+	return result[K, V](step(s, "stream.FilterRecords", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			if keep(r) {
 				return out(r)
 			}

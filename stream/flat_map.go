@@ -13,12 +13,13 @@ import (
 //
 //	items := stream.FlatMap(orders, func(id string, o Order) iter.Seq2[string, int] { return maps.All(o.Items) })
 func FlatMap[K, V, K2, V2 any](s KStream[K, V], f func(K, V) iter.Seq2[K2, V2]) KStream[K2, V2] {
-	return result[K2, V2](rekeyed(step(s, "stream.FlatMap", "flat-map", f, func(n *graph.Node, env graph.Env, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
-		x := &spread[K, V, K2, V2]{out: out}
+	return result[K2, V2](rekeyed(step(s, "stream.FlatMap", "flat-map", f, func(at site, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
+		x := &spread[K, V, K2, V2]{at: at, out: out}
 		yield := func(k K2, v V2) bool { return x.send(WithKey(WithValue(x.of, v), k)) }
 		return func(r Record[K, V]) error {
+			at.enter()
 			if r.Tombstone {
-				env.Drop(n, graph.NoNewKey)
+				at.drop(graph.NoNewKey)
 				return nil
 			}
 			if seq := f(r.Key, r.Value); seq != nil {
@@ -34,6 +35,7 @@ func FlatMap[K, V, K2, V2 any](s KStream[K, V], f func(K, V) iter.Seq2[K2, V2]) 
 // function, in place of a range loop with a new one for each record, keeps the way of a record free of allocation. No record
 // meets a step twice at a time, since a topology has no cycles.
 type spread[K, V, K2, V2 any] struct {
+	at  site
 	of  Record[K, V]
 	out wire.Outlet[K2, V2]
 	err error // fatal: nothing is sent any more
@@ -44,6 +46,7 @@ func (x *spread[K, V, K2, V2]) begin(r Record[K, V]) { x.of = r }
 func (x *spread[K, V, K2, V2]) send(r Record[K2, V2]) bool {
 	if x.err == nil {
 		x.err = x.out(r)
+		x.at.enter() // the sequence goes on
 	}
 	return x.err == nil
 }

@@ -3,7 +3,6 @@ package stream
 import (
 	"iter"
 
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -16,8 +15,8 @@ import (
 //		}
 //	})
 func FlatMapRecordValues[K, V, V2 any](s KStream[K, V], f func(Record[K, V]) iter.Seq2[V2, bool]) KStream[K, V2] {
-	return result[K, V2](step(s, "stream.FlatMapRecordValues", "flat-map-values", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
-		x := &spread[K, V, K, V2]{out: out}
+	return result[K, V2](step(s, "stream.FlatMapRecordValues", "flat-map-values", f, func(at site, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
+		x := &spread[K, V, K, V2]{at: at, out: out}
 		yield := func(v V2, ok bool) bool {
 			if !ok {
 				return x.send(tombstone[V2](x.of))
@@ -25,6 +24,7 @@ func FlatMapRecordValues[K, V, V2 any](s KStream[K, V], f func(Record[K, V]) ite
 			return x.send(WithValue(x.of, v))
 		}
 		return func(r Record[K, V]) error {
+			at.enter()
 			if seq := f(r); seq != nil {
 				x.begin(r)
 				seq(yield)

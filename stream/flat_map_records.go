@@ -3,7 +3,6 @@ package stream
 import (
 	"iter"
 
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -15,10 +14,11 @@ import (
 //		return slices.Values([]stream.Record[string, User]{r, stream.WithKey(r, r.Value.Phone)})
 //	})
 func FlatMapRecords[K, V, K2, V2 any](s KStream[K, V], f func(Record[K, V]) iter.Seq[Record[K2, V2]]) KStream[K2, V2] {
-	return result[K2, V2](rekeyed(step(s, "stream.FlatMapRecords", "flat-map", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
-		x := &spread[K, V, K2, V2]{out: out}
+	return result[K2, V2](rekeyed(step(s, "stream.FlatMapRecords", "flat-map", f, func(at site, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
+		x := &spread[K, V, K2, V2]{at: at, out: out}
 		yield := func(r Record[K2, V2]) bool { return x.send(derive(x.of, r)) }
 		return func(r Record[K, V]) error {
+			at.enter()
 			if seq := f(r); seq != nil {
 				x.begin(r)
 				seq(yield)

@@ -3,7 +3,6 @@ package stream
 import (
 	"iter"
 
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -11,10 +10,11 @@ import (
 //
 //	words := stream.FlatMapValues(lines, strings.FieldsSeq)
 func FlatMapValues[K, V, V2 any](s KStream[K, V], f func(V) iter.Seq[V2]) KStream[K, V2] {
-	return result[K, V2](step(s, "stream.FlatMapValues", "flat-map-values", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
-		x := &spread[K, V, K, V2]{out: out}
+	return result[K, V2](step(s, "stream.FlatMapValues", "flat-map-values", f, func(at site, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
+		x := &spread[K, V, K, V2]{at: at, out: out}
 		yield := func(v V2) bool { return x.send(WithValue(x.of, v)) }
 		return func(r Record[K, V]) error {
+			at.enter()
 			if r.Tombstone {
 				return out(tombstone[V2](r))
 			}

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/plan"
 	"github.com/millstream-go/millstream/internal/wire"
 )
@@ -10,8 +9,9 @@ import (
 //
 //	stream.ForEach(alerts, func(r stream.Record[string, Alert]) { pager.Send(r.Value.Text) })
 func ForEach[K, V any](s KStream[K, V], f func(Record[K, V])) Step {
-	return Step(plan.NewStep(last(s, "stream.ForEach", "for-each", f, func(*graph.Node, graph.Env) wire.Outlet[K, V] {
+	return Step(plan.NewStep(last(s, "stream.ForEach", "for-each", f, func(at site) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			f(r)
 			return nil
 		}

@@ -10,10 +10,11 @@ import (
 //
 //	byCity := stream.Map(orders, func(id string, o Order) (string, int64) { return o.City, o.Cents })
 func Map[K, V, K2, V2 any](s KStream[K, V], f func(K, V) (K2, V2)) KStream[K2, V2] {
-	return result[K2, V2](rekeyed(step(s, "stream.Map", "map", f, func(n *graph.Node, env graph.Env, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
+	return result[K2, V2](rekeyed(step(s, "stream.Map", "map", f, func(at site, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			if r.Tombstone {
-				env.Drop(n, graph.NoNewKey)
+				at.drop(graph.NoNewKey)
 				return nil
 			}
 			k, v := f(r.Key, r.Value)

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -10,8 +9,9 @@ import (
 //
 //	lower := stream.MapKeys(users, strings.ToLower)
 func MapKeys[K, V, K2 any](s KStream[K, V], f func(K) K2) KStream[K2, V] {
-	return result[K2, V](rekeyed(step(s, "stream.MapKeys", "map-keys", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K2, V]) wire.Outlet[K, V] {
+	return result[K2, V](rekeyed(step(s, "stream.MapKeys", "map-keys", f, func(at site, out wire.Outlet[K2, V]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			if r.NoKey {
 				var none K2
 				return out(WithKey(r, none).Keyless())

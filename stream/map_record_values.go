@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -11,8 +10,9 @@ import (
 //		return r.Value.Name, !r.Tombstone && !r.Value.Deleted
 //	})
 func MapRecordValues[K, V, V2 any](s KStream[K, V], f func(Record[K, V]) (v V2, ok bool)) KStream[K, V2] {
-	return result[K, V2](step(s, "stream.MapRecordValues", "map-values", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
+	return result[K, V2](step(s, "stream.MapRecordValues", "map-values", f, func(at site, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			v, ok := f(r)
 			if !ok {
 				return out(tombstone[V2](r))

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -16,7 +15,10 @@ import (
 //		return stream.WithKey(r, r.Value.Phone)
 //	})
 func MapRecords[K, V, K2, V2 any](s KStream[K, V], f func(Record[K, V]) Record[K2, V2]) KStream[K2, V2] {
-	return result[K2, V2](rekeyed(step(s, "stream.MapRecords", "map", f, func(n *graph.Node, env graph.Env, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
-		return func(r Record[K, V]) error { return out(derive(r, f(r))) }
+	return result[K2, V2](rekeyed(step(s, "stream.MapRecords", "map", f, func(at site, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
+		return func(r Record[K, V]) error {
+			at.enter()
+			return out(derive(r, f(r)))
+		}
 	})))
 }

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -9,8 +8,9 @@ import (
 //
 //	totals := stream.MapValues(orders, func(o Order) int64 { return o.Cents })
 func MapValues[K, V, V2 any](s KStream[K, V], f func(V) V2) KStream[K, V2] {
-	return result[K, V2](step(s, "stream.MapValues", "map-values", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
+	return result[K, V2](step(s, "stream.MapValues", "map-values", f, func(at site, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			if r.Tombstone {
 				return out(tombstone[V2](r))
 			}

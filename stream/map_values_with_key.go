@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
 
@@ -9,8 +8,9 @@ import (
 //
 //	lines := stream.MapValuesWithKey(prices, func(item string, cents int64) string { return fmt.Sprint(item, " ", cents) })
 func MapValuesWithKey[K, V, V2 any](s KStream[K, V], f func(K, V) V2) KStream[K, V2] {
-	return result[K, V2](step(s, "stream.MapValuesWithKey", "map-values", f, func(_ *graph.Node, _ graph.Env, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
+	return result[K, V2](step(s, "stream.MapValuesWithKey", "map-values", f, func(at site, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			if r.Tombstone {
 				return out(tombstone[V2](r))
 			}

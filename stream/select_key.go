@@ -14,10 +14,11 @@ func SelectKey[K, V, K2 any](s KStream[K, V], f func(K, V) K2) KStream[K2, V] {
 }
 
 func selectKey[K, V, K2 any](f func(K, V) K2) wiring[K, V, K2, V] {
-	return func(n *graph.Node, env graph.Env, out wire.Outlet[K2, V]) wire.Outlet[K, V] {
+	return func(at site, out wire.Outlet[K2, V]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
+			at.enter()
 			if r.Tombstone {
-				env.Drop(n, graph.NoNewKey)
+				at.drop(graph.NoNewKey)
 				return nil
 			}
 			return out(WithKey(r, f(r.Key, r.Value)))

@@ -43,8 +43,8 @@ func (h Headers) Without(name string) Headers {
 // Source says which input record a record was made from.
 type Source struct {
 	Topic     string // empty in a punctuation
-	Partition int32
-	Offset    int64
+	Partition int32  // -1 in a punctuation
+	Offset    int64  // -1 in a punctuation
 }
 
 // Record is a record on its way through a topology. It is a value: steps get a copy and pass a copy on.

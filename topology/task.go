@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
@@ -10,12 +12,12 @@ import (
 // Task is what a processor sees of the task that runs it. A task is one partition of a sub-topology; its processors run on one
 // goroutine, and everything here belongs to that goroutine: no method may be called from another one, nor after the task has closed.
 type Task struct {
-	env  graph.Env
-	node *graph.Node
+	env     graph.Env
+	node    *graph.Node
+	place   *graph.Place
+	outputs map[string]any // functions that send to them: func(Record[K, V])
+	failed  error          // ends the task
 }
-
-// NewTask returns the view that n has of its task. For the packages of this module.
-func NewTask(env graph.Env, n *graph.Node) *Task { return &Task{env: env, node: n} }
 
 // ID returns the task's id: the number of its sub-topology and its partition, as in "0_3".
 func (t *Task) ID() string { return t.env.Task().String() }
@@ -56,68 +58,88 @@ func (t *Task) EveryWallClock(d time.Duration, f func(now time.Time) error) *Tim
 }
 
 func (t *Task) every(kind graph.Clock, d time.Duration, f func(time.Time) error) *Timer {
-	return &Timer{stop: t.env.Schedule(t.node, kind, d, func(ms int64) error { return f(time.UnixMilli(ms)) })}
+	switch {
+	case f == nil:
+		t.fail(errors.New("a punctuation's function is nil"))
+	case d < time.Millisecond:
+		t.fail(fmt.Errorf("a punctuation every %v: the shortest interval is 1ms", d))
+	default:
+		return &Timer{stop: t.env.Schedule(t.node, kind, d, func(ms int64) error { return t.punctuate(f, ms) })}
+	}
+	return &Timer{}
+}
+
+// punctuate calls f, whose error goes to the step's policy like that of its other function.
+func (t *Task) punctuate(f func(time.Time) error, ms int64) error {
+	for attempt := 1; ; attempt++ {
+		t.place.Node = t.node
+		err := f(time.UnixMilli(ms))
+		if t.failed != nil {
+			return t.failed
+		}
+		if err == nil {
+			return nil
+		}
+		if again, err := graph.Failed(t.env, t.node, attempt, err); !again {
+			return err
+		}
+	}
+}
+
+// OpenOutput opens an output that the step named among what it uses: take is given the function that sends to it, and says whether
+// that has the right type. Outputs of package stream call it.
+func (t *Task) OpenOutput(name string, take func(send any) bool) {
+	send, ok := t.outputs[name]
+	switch {
+	case !ok:
+		t.fail(fmt.Errorf("output %q is not among what the step uses", name))
+	case !take(send):
+		t.fail(fmt.Errorf("output %q is used with other types than the step names it with", name))
+	}
+}
+
+// fail keeps what ends the task: the user's function has no error to return where it is noticed.
+func (t *Task) fail(err error) {
+	if t.failed == nil {
+		t.failed = err
+	}
 }
 
 // Timer is a punctuation that can be stopped.
 type Timer struct{ stop func() }
 
 // Stop ends the punctuation. It may be called by the punctuation itself, and more than once.
-func (t *Timer) Stop() { t.stop() }
+func (t *Timer) Stop() {
+	if t.stop != nil {
+		t.stop()
+	}
+}
 
 // Context is the task as a processor of stream.Process sees it, which forwards records of K and V.
 type Context[K, V any] struct {
 	Task
-	forward func(Record[K, V]) error
-	failed  *error
-}
-
-// NewContext returns the context of n, whose records go to forward. An error of forward, which ends the task, is kept in
-// failed: user code need not pass it on. For the packages of this module.
-func NewContext[K, V any](env graph.Env, n *graph.Node, forward func(Record[K, V]) error, failed *error) *Context[K, V] {
-	return &Context[K, V]{Task: Task{env: env, node: n}, forward: forward, failed: failed}
+	forward func(Record[K, V])
 }
 
 // Forward passes r on, and returns when all that follows has processed it. A zero Time is that of the record being processed.
-func (c *Context[K, V]) Forward(r Record[K, V]) {
-	if *c.failed != nil {
-		return
-	}
-	if r.Time.IsZero() {
-		r.Time = time.UnixMilli(c.env.RecordTime())
-	}
-	*c.failed = c.forward(r)
-}
+func (c *Context[K, V]) Forward(r Record[K, V]) { c.forward(r) }
 
 // ValueContext is the task as a processor of stream.ProcessValues sees it: it forwards values, and the key stays that of the
 // record being processed.
 type ValueContext[V any] struct {
 	Task
-	forward func(v V, tombstone bool, at time.Time) error
-	failed  *error
+	forward func(v V, tombstone bool, at time.Time)
 }
 
-// NewValueContext returns the context of n. forward gets a zero time where that of the record being processed is meant. For the
-// packages of this module.
-func NewValueContext[V any](env graph.Env, n *graph.Node, forward func(v V, tombstone bool, at time.Time) error, failed *error) *ValueContext[V] {
-	return &ValueContext[V]{Task: Task{env: env, node: n}, forward: forward, failed: failed}
-}
-
-// Forward passes v on with key, time and headers of the record being processed. It does nothing in a punctuation, which has no
-// key: use stream.Process there.
-func (c *ValueContext[V]) Forward(v V) { c.send(v, false, time.Time{}) }
+// Forward passes v on with key, time and headers of the record being processed. In a punctuation, which has no key, the value is
+// dropped and counted: use stream.Process there.
+func (c *ValueContext[V]) Forward(v V) { c.forward(v, false, time.Time{}) }
 
 // ForwardAt is Forward with another time.
-func (c *ValueContext[V]) ForwardAt(v V, t time.Time) { c.send(v, false, t) }
+func (c *ValueContext[V]) ForwardAt(v V, t time.Time) { c.forward(v, false, t) }
 
 // ForwardTombstone passes a tombstone on.
 func (c *ValueContext[V]) ForwardTombstone() {
 	var none V
-	c.send(none, true, time.Time{})
-}
-
-func (c *ValueContext[V]) send(v V, tombstone bool, at time.Time) {
-	if *c.failed == nil {
-		*c.failed = c.forward(v, tombstone, at)
-	}
+	c.forward(none, true, time.Time{})
 }

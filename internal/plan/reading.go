@@ -59,7 +59,7 @@ func reading[K, V any](topics []Topic[K, V], pattern string) (*sourceTopics, err
 	}
 	s, err := &sourceTopics{}, error(nil)
 	if pattern != "" {
-		err = errors.Join(s.match(pattern), topics[0].checkSerdes(), topics[0].checkPolicy())
+		err = errors.Join(s.match(pattern), topics[0].CheckSerdes(), topics[0].checkPolicy())
 	} else {
 		err = named(s, topics)
 	}

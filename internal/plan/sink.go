@@ -21,7 +21,7 @@ func newSink[K, V any](t Topic[K, V], name func(topology.Record[K, V]) string) *
 		g.Sink.Topic = ""
 	}
 	g.Wire = func(n *graph.Node, env graph.Env, _ []any) (any, error) {
-		s := &sink[K, V]{node: n, env: env, out: env.Sink(n), topic: t, name: name, bound: map[string]serdes[K, V]{}}
+		s := &sink[K, V]{node: n, env: env, place: graph.PlaceOf(env), out: env.Sink(n), topic: t, name: name, bound: map[string]serdes[K, V]{}}
 		if name != nil {
 			return wire.Outlet[K, V](s.choose), nil
 		}
@@ -37,6 +37,7 @@ func newSink[K, V any](t Topic[K, V], name func(topology.Record[K, V]) string) *
 type sink[K, V any] struct {
 	node    *graph.Node
 	env     graph.Env
+	place   *graph.Place // serdes, partitioners and choosers are the user's
 	out     graph.SinkWriter
 	topic   Topic[K, V]
 	serdes  serdes[K, V]            // of the topic written to now
@@ -69,6 +70,7 @@ func (s *sink[K, V]) bind(topic string) (err error) {
 
 // choose writes to the topic that name says.
 func (s *sink[K, V]) choose(r topology.Record[K, V]) error {
+	s.place.Node = s.node
 	topic := s.name(r)
 	if err := s.bind(topic); err != nil {
 		return s.fail(topic, fmt.Errorf("the topic chosen for a record: %w", err))
@@ -79,6 +81,7 @@ func (s *sink[K, V]) choose(r topology.Record[K, V]) error {
 func (s *sink[K, V]) write(r topology.Record[K, V]) error { return s.writeTo(s.topic.Name, r) }
 
 func (s *sink[K, V]) writeTo(topic string, r topology.Record[K, V]) error {
+	s.place.Node = s.node
 	out, partition, err := s.encode(topic, r)
 	if err != nil {
 		return s.fail(topic, err)

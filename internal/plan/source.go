@@ -29,7 +29,7 @@ func (t Topic[K, V]) Check() error {
 	if err := CheckName(t.Name); err != nil {
 		errs = append(errs, fmt.Errorf("topic: %w", err))
 	}
-	return errors.Join(append(errs, t.checkSerdes())...)
+	return errors.Join(append(errs, t.CheckSerdes())...)
 }
 
 func (t Topic[K, V]) checkPolicy() error {
@@ -39,7 +39,8 @@ func (t Topic[K, V]) checkPolicy() error {
 	return nil
 }
 
-func (t Topic[K, V]) checkSerdes() error {
+// CheckSerdes says which serdes are missing.
+func (t Topic[K, V]) CheckSerdes() error {
 	var errs []error
 	if IsNilSerde(t.Key) {
 		errs = append(errs, fmt.Errorf("topic %q has no serde for its keys; give stream.NewTopic one, serde.None for a topic without keys", t.Name))

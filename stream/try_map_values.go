@@ -1,0 +1,29 @@
+package stream
+
+import (
+	"context"
+
+	"github.com/millstream-go/millstream/internal/wire"
+)
+
+// TryMapValues is MapValues for functions that can fail, which get the whole record. Tombstones pass by f. What happens to a record for which
+// f returns an error is the policy of OnError, or the App's; failure.Drop drops it in any case.
+//
+//	places := stream.TryMapValues(visits, func(ctx context.Context, r stream.Record[string, Visit]) (Place, error) {
+//		return geocode(ctx, r.Value.Address)
+//	}, stream.Timeout(2*time.Second)).OnError(failure.DeadLetter("no-place"))
+func TryMapValues[K, V, V2 any](s KStream[K, V], f func(context.Context, Record[K, V]) (V2, error), opts ...TryOption) KStream[K, V2] {
+	t := readTries(opts)
+	return result[K, V2](t.node(step(s, "stream.TryMapValues", "map-values", f, func(at site, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
+		return func(r Record[K, V]) error {
+			if r.Tombstone {
+				return out(tombstone[V2](r))
+			}
+			v, ok, err := try(at, t, f, r)
+			if !ok {
+				return err
+			}
+			return out(WithValue(r, v))
+		}
+	})))
+}
