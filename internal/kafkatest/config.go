@@ -42,6 +42,8 @@ func (n *Node) configure() error {
 		"listener.security.protocol.map":           "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL",
 		"log.dirs":                                 filepath.Join(n.dir, "data"),
 		"auto.create.topics.enable":                "false",
+		"broker.heartbeat.interval.ms":             "500", // with the session below: a broker that was killed is back at once
+		"broker.session.timeout.ms":                "2000",
 		"group.initial.rebalance.delay.ms":         "0",
 		"offsets.topic.replication.factor":         "1",
 		"offsets.topic.num.partitions":             "4",

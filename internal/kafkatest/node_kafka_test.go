@@ -103,3 +103,9 @@ func echo(t *testing.T, ctx context.Context, value string, opts ...kgo.Opt) {
 	require.NoError(t, f.Err(), value)
 	assert.Equal(t, value, string(f.Records()[0].Value))
 }
+
+func otherCA(t *testing.T) []byte {
+	ca, _, err := kafkatest.SelfSigned()
+	require.NoError(t, err)
+	return ca
+}
