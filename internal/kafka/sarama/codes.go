@@ -23,6 +23,7 @@ var codes = map[sarama.KError]error{
 	sarama.ErrMessageSizeTooLarge:                kafka.ErrTooLarge,
 	sarama.ErrMessageSetSizeTooLarge:             kafka.ErrTooLarge,
 	sarama.ErrIllegalGeneration:                  kafka.ErrIllegalGeneration,
+	sarama.ErrGroupIDNotFound:                    kafka.ErrUnknownMember, // a group without members may be gone, and the member with it
 	sarama.ErrUnknownMemberId:                    kafka.ErrUnknownMember,
 	sarama.ErrRebalanceInProgress:                kafka.ErrRebalanceInProgress,
 	sarama.ErrFencedInstancedId:                  kafka.ErrFencedInstance,

@@ -105,6 +105,14 @@ func (d *decoder) marker(rb *sarama.RecordBatch) {
 	}
 }
 
+// limit is the end of what the reader may see.
+func (d *decoder) limit(b *sarama.FetchResponseBlock) int64 {
+	if d.committed {
+		return b.LastStableOffset
+	}
+	return b.HighWaterMarkOffset
+}
+
 func headers(hs []*sarama.RecordHeader) []kafka.Header {
 	if len(hs) == 0 {
 		return nil

@@ -109,6 +109,12 @@ func (s *collector) FetchFailed(tp kafka.TopicPartition, err error) {
 	poke(s.more)
 }
 
+func (s *collector) at(tp kafka.TopicPartition) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next[tp]
+}
+
 // until waits for f to hold, and releases what was delivered.
 func (s *collector) until(ctx context.Context, t *testing.T, f func() bool) {
 	t.Helper()

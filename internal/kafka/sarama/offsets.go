@@ -93,6 +93,9 @@ func (o *offsets) Fetch(ctx context.Context, group string, tps []kafka.TopicPart
 		if err != nil {
 			return err
 		}
+		if resp.Err == sarama.ErrGroupIDNotFound { // a group that never was has committed nothing
+			resp = &sarama.OffsetFetchResponse{}
+		}
 		if err := failure(resp.Err); err != nil {
 			return err
 		}

@@ -3,7 +3,12 @@ package sarama
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -19,12 +24,12 @@ type reader struct {
 	// Under fetcher.mu.
 	parts map[*fetchPart]bool
 
-	wake    chan struct{}
-	ctx     context.Context // ends with the reader
-	cancel  context.CancelFunc
-	polling atomic.Bool // a long poll is out, and its connection may be cut to end it
-	l       atomic.Pointer[link]
-	resumed atomic.Bool
+	wake   chan struct{}
+	ctx    context.Context // ends with the reader
+	cancel context.CancelFunc
+	l      atomic.Pointer[link]
+	polls  atomic.Int64 // odd while a long poll is out, whose connection may be cut to end it
+	woken  atomic.Int64 // the poll that was cut
 }
 
 // hotWait is how long a poll may wait while some partition is left out for back-pressure: it will be wanted again in a moment,
@@ -64,9 +69,13 @@ func (r *reader) resume() { poke(r.wake) }
 // interrupt ends a long poll, so that a partition that came need not wait for it.
 func (r *reader) interrupt() {
 	poke(r.wake)
-	if l := r.l.Load(); l != nil && r.polling.CompareAndSwap(true, false) {
-		r.resumed.Store(true)
-		time.AfterFunc(settle, l.cut)
+	n := r.polls.Load()
+	if l := r.l.Load(); l != nil && n%2 == 1 && r.woken.Swap(n) != n {
+		time.AfterFunc(settle, func() {
+			if r.polls.Load() == n {
+				l.cut()
+			}
+		})
 	}
 }
 
@@ -150,23 +159,23 @@ func (r *reader) poll(req *sarama.FetchRequest, asked []*fetchPart) error {
 		}
 	}
 	req.Version = l.version(apiFetch, 12)
-	r.polling.Store(true)
+	n := r.polls.Add(1)
 	resp, err := r.fetch(l, req)
-	r.polling.Store(false)
+	r.polls.Add(1)
 	if err == nil {
 		for _, p := range asked {
 			r.answer(l, p, resp.GetBlock(p.Topic, p.Partition))
 		}
 		return nil
 	}
-	if r.resumed.Swap(false) {
+	l.cut()
+	if r.woken.Load() == n {
 		return nil // cut by ourselves: ask again with those that came
 	}
 	if undecodable(err) {
 		r.suspect(asked, err)
 		return nil
 	}
-	l.cut()
 	return &unavailable{r.addr, err}
 }
 
@@ -190,8 +199,17 @@ func (r *reader) connect(old *link) (*link, error) {
 
 // undecodable tells bytes that make no sense from a connection that broke.
 func undecodable(err error) bool {
-	var p sarama.PacketDecodingError
-	return errors.As(err, &p) || errors.Is(err, sarama.ErrInsufficientData) || errors.Is(err, sarama.ErrDecompressedBatchTooLarge)
+	var broken net.Error
+	if errors.As(err, &broken) {
+		return false
+	}
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded, sarama.ErrNotConnected} {
+		if errors.Is(err, e) {
+			return false
+		}
+	}
+	var errno syscall.Errno
+	return !errors.As(err, &errno)
 }
 
 // suspect has each partition of an answer that could not be decoded fetched alone, to find the one that is corrupt.
@@ -265,8 +283,14 @@ func (r *reader) data(p *fetchPart, b *sarama.FetchResponseBlock) {
 		return
 	}
 	r.cured(p)
-	if d.partial && batch.Next == p.pos {
-		p.max = grow(p.max, r.f.cfg.PartitionBytes)
+	if batch.Next == p.pos && p.pos < d.limit(b) {
+		// There is something and nothing came: the next batch is larger than what was asked for. Brokers send a batch of any
+		// size where it comes first in a response, which may not be soon.
+		if d.partial && p.max >= most {
+			r.fail(p, fmt.Errorf("%s: the batch at offset %d cannot be decoded", p.TopicPartition, p.pos))
+			return
+		}
+		p.max = min(p.max, most/2) * 2
 	} else if batch.Next > p.pos {
 		p.max = r.f.cfg.PartitionBytes
 	}
@@ -277,8 +301,8 @@ func (r *reader) data(p *fetchPart, b *sarama.FetchResponseBlock) {
 	r.deliver(p, batch)
 }
 
-// grow doubles what is asked for, within what a response may hold.
-func grow(n, least int32) int32 { return max(least, min(n, 1<<29)*2) }
+// most is the largest batch that is fetched.
+const most = 1 << 30
 
 // cured forgets a partition's troubles.
 func (r *reader) cured(p *fetchPart) {
