@@ -206,6 +206,8 @@ type JoinResponse struct {
 // Group is the membership role: one request at a time, on a connection of its own. It finds the coordinator, and finds it
 // again when that moves, but does not repeat a request that was refused: what an error means is the caller's to say.
 type Group interface {
+	// Join returns when the coordinator has heard of all members. On an error the response has the MemberID under which the coordinator
+	// may know the member already, empty when it knows none: who does not join again leaves under it.
 	Join(ctx context.Context, r JoinRequest) (JoinResponse, error)
 	Sync(ctx context.Context, group, memberID string, generation int32, assignments map[string][]byte) ([]byte, error)
 	Heartbeat(ctx context.Context, group, memberID string, generation int32) error

@@ -30,7 +30,7 @@ func (g *group) call(ctx context.Context, what, name string, limit time.Duration
 	})
 }
 
-// Join asks to become a member of the next generation.
+// Join asks to become a member of the next generation. On an error the response has the id under which the coordinator knows the member.
 func (g *group) Join(ctx context.Context, r kafka.JoinRequest) (kafka.JoinResponse, error) {
 	resp, err := g.join(ctx, r)
 	if err == nil && resp.Err == sarama.ErrMemberIdRequired {
@@ -41,7 +41,7 @@ func (g *group) Join(ctx context.Context, r kafka.JoinRequest) (kafka.JoinRespon
 		err = failure(resp.Err)
 	}
 	if err != nil {
-		return kafka.JoinResponse{}, err
+		return kafka.JoinResponse{MemberID: r.MemberID}, err
 	}
 	out := kafka.JoinResponse{Generation: resp.GenerationId, MemberID: resp.MemberId, LeaderID: resp.LeaderId, Members: map[string][]byte{}}
 	for _, m := range resp.Members {
