@@ -48,7 +48,7 @@ func validTopic(topic string) error {
 	case len(topic) > maxTopic:
 		return fmt.Errorf("failure.DeadLetter: the topic's name has %d characters, Kafka takes up to %d", len(topic), maxTopic)
 	case topic == "." || topic == ".." || strings.ContainsFunc(topic, illegal):
-		return fmt.Errorf("failure.DeadLetter: topic %q: Kafka takes letters, digits, '.', '_' and '-' only, and neither . nor ..", topic)
+		return fmt.Errorf("failure.DeadLetter: topic %q: Kafka takes letters, digits, '.', '_' and '-' only, and not a name of one or two dots", topic)
 	}
 	return nil
 }

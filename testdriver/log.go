@@ -116,16 +116,16 @@ func (d *Driver) deliver() error {
 
 // reader returns the task that reads a partition, nil when none does.
 func (d *Driver) reader(tp kafka.TopicPartition) *task.Task {
-	if x := d.readers[tp]; x != nil || d.internal[tp.Topic] {
+	if x, ok := d.readers[tp]; ok || d.internal[tp.Topic] {
 		return x
 	}
+	d.readers[tp] = nil
 	for _, x := range d.tasks {
 		if x.ID().Partition == tp.Partition && d.matches(x.ID().Sub, tp.Topic) {
 			d.readers[tp] = x
-			return x
 		}
 	}
-	return nil
+	return d.readers[tp]
 }
 
 // matches says whether a source of a sub-topology has a pattern that a topic's name matches.

@@ -16,7 +16,7 @@ type Error struct {
 	Node *graph.Node // nil: not in a step
 	// Topic, Partition and Offset are the record's; Topic is empty when there was none: in a punctuation, while wiring.
 	kafka.TopicPartition
-	Offset int64
+	Offset int64 // -1: a record to be written has none yet
 	Err    error
 }
 
@@ -27,7 +27,10 @@ func (e *Error) Error() string {
 		b.WriteString(", " + describe(e.Node))
 	}
 	if e.Topic != "" {
-		fmt.Fprintf(&b, ", topic %s offset %d", e.TopicPartition, e.Offset)
+		fmt.Fprintf(&b, ", topic %s", e.TopicPartition)
+		if e.Offset >= 0 {
+			fmt.Fprintf(&b, " offset %d", e.Offset)
+		}
 	}
 	return b.String() + ": " + e.Err.Error()
 }

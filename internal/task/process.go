@@ -53,7 +53,6 @@ func (t *Task) prepare() (bool, error) {
 		t.stale = t.stale[:last]
 		q.stale = false
 		if q.ready {
-			q.since = t.cfg.Clock.next()
 			t.ready.push(q)
 		} else {
 			t.open = false

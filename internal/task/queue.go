@@ -21,7 +21,7 @@ type queue struct {
 	head  graph.Input // decoded, when ready
 	ready bool
 	stale bool   // in Task.stale
-	since uint64 // when the head became ready
+	since uint64 // when it got the batch or lost the record before the head
 
 	latest   int64 // partition time, -1 before the first record
 	position int64 // offset of the next record, -1: not known
@@ -92,6 +92,7 @@ func (t *Task) openLate(s *source, tp kafka.TopicPartition) (q *queue, err error
 func (t *Task) look(q *queue) {
 	if !q.ready && !q.stale {
 		q.stale = true
+		q.since = t.cfg.Clock.next()
 		t.stale = append(t.stale, q)
 	}
 }

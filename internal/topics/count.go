@@ -243,3 +243,18 @@ func sorted(s []string) []string {
 	slices.Sort(s)
 	return slices.Compact(s)
 }
+
+// Count counts the partitions of all topics that a topology reads as Plan does, without a cluster: partitions says how many a user's topic
+// has, and for a pattern how many the topics have that will match it. Keys are full names. It is for the test driver.
+func Count(application string, g *graph.Graph, partitions func(topic string) int) (map[string]int, error) {
+	n := newNames(application, g)
+	infos, matched := map[string]kafka.TopicInfo{}, map[string][]string{}
+	for _, t := range n.external {
+		infos[t] = kafka.TopicInfo{Name: t, Partitions: partitions(t)}
+	}
+	for _, p := range n.patterns {
+		infos[p] = kafka.TopicInfo{Name: p, Partitions: partitions(p)}
+		matched[p] = []string{p}
+	}
+	return n.count(infos, matched)
+}

@@ -1,0 +1,30 @@
+# The commands of this repository. `go test ./...` needs Go alone; race needs a C compiler, kafka-test Java 17 and Maven.
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PLATFORMS   := linux/amd64 linux/386 windows/amd64 darwin/arm64
+FUZZTIME    := 10s
+SEEDS       := 500
+
+.PHONY: help test race vet lint fuzz kafka-test
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## all tests that need Go alone
+	go test ./...
+
+race: ## the same, shortened, with the race detector
+	go test -race -short ./...
+
+vet: ## go vet for every platform, without cgo, the tests under the tag kafka included
+	@set -e; for p in $(PLATFORMS); do echo "vet $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go vet -tags kafka ./...; done
+
+lint: ## gofmt and staticcheck
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
+	go run $(STATICCHECK) -tags kafka ./...
+
+fuzz: ## every Fuzz function for FUZZTIME (10s)
+	scripts/fuzz $(FUZZTIME)
+
+kafka-test: ## the tests under the tag kafka, on a real Apache Kafka 4.3.0 from Maven
+	scripts/kafka-test

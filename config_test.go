@@ -1,0 +1,80 @@
+package millstream_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream"
+	"github.com/millstream-go/millstream/failure"
+)
+
+func TestNewReturnsAllMistakesAtOnce(t *testing.T) {
+	_, err := millstream.New(nil, millstream.Config{
+		ApplicationID: "a b", Brokers: []string{"localhost"}, CommitInterval: -1, SessionTimeout: time.Second, HeartbeatInterval: 2 * time.Second,
+		MemoryBudget: 1, ReplicationFactor: -2, Compression: "rar", Workers: -1, MaxTaskIdle: -1,
+		SASL: &millstream.SASL{Mechanism: "PLAIN"}, OnDecodeError: failure.DeadLetter(""),
+	})
+	require.Error(t, err)
+	for _, want := range []string{
+		"the topology is nil", `Config.ApplicationID is "a b"`, `Config.Brokers has "localhost"`, "Config.CommitInterval is -1ns",
+		"Config.HeartbeatInterval is 2s, not less than Config.SessionTimeout, 1s", "Config.MemoryBudget is 1 bytes", "Config.ReplicationFactor is -2",
+		`Config.Compression is "rar"`, "Config.Workers is -1", "Config.MaxTaskIdle is -1ns", "Config.SASL.User is not set", "Config.SASL.Password is not set",
+		"Config.OnDecodeError: ",
+	} {
+		assert.ErrorContains(t, err, want)
+	}
+	_, err = millstream.New(upper(t), millstream.Config{})
+	assert.ErrorContains(t, err, "Config.ApplicationID is not set")
+	assert.ErrorContains(t, err, "Config.Brokers is not set")
+	_, err = millstream.New(upper(t), millstream.Config{ApplicationID: "a", Brokers: []string{"b:1"}, SASL: &millstream.SASL{Mechanism: "x"}})
+	assert.ErrorContains(t, err, `Config.SASL.Mechanism is "x"`)
+	_, err = millstream.New(upper(t), millstream.Config{ApplicationID: "a", Brokers: []string{"b:1"}})
+	assert.NoError(t, err, "the rest has defaults")
+}
+
+func TestSecretsAreNeverPrinted(t *testing.T) {
+	const secret = "swordfish"
+	cfg := millstream.Config{
+		ApplicationID: "a", Brokers: []string{"b:1"},
+		SASL: &millstream.SASL{Mechanism: millstream.SASLPlain, User: "me", Password: secret},
+	}
+	token := millstream.Token{Value: secret, Extensions: map[string]string{"a": secret}}
+	app, err := millstream.New(upper(t), cfg)
+	require.NoError(t, err)
+	var log bytes.Buffer
+	for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
+		l := slog.New(h)
+		l.Info("x", "config", cfg, "sasl", cfg.SASL, "value", *cfg.SASL, "token", token, "pointer", &token)
+	}
+	for _, x := range []any{cfg, &cfg, cfg.SASL, *cfg.SASL, token, &token, app, []millstream.SASL{*cfg.SASL}, map[string]millstream.Token{"a": token}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+			fmt.Fprintf(&log, verb, x)
+		}
+		b, _ := json.Marshal(x)
+		log.Write(b)
+	}
+	for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("%d", []byte(secret))} {
+		assert.False(t, strings.Contains(log.String(), form), "%q is printed", form)
+	}
+	assert.True(t, strings.Contains(log.String(), `PLAIN as "me"`), "what is no secret is printed")
+}
+
+func TestStatesHaveNames(t *testing.T) {
+	assert.Equal(t, "restoring", millstream.Restoring.String())
+	assert.Equal(t, "state 99", millstream.State(99).String())
+	app, err := millstream.New(upper(t), millstream.Config{ApplicationID: "a", Brokers: []string{"b:1"}})
+	require.NoError(t, err)
+	assert.Equal(t, millstream.Created, app.State())
+	assert.ErrorContains(t, app.Ready(), "created")
+	assert.NoError(t, app.Live())
+	_, err = app.OpenStore("x")
+	assert.ErrorContains(t, err, `there is no store "x"`)
+}

@@ -1,0 +1,85 @@
+package millstream
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/millstream-go/millstream/failure"
+)
+
+// Events are functions that an App calls when something happens; those that are nil are not called. They are called on the
+// App's goroutines, several at once, in the middle of its work: they must be safe for that, return soon, and not call the App's
+// Run, OpenStore or what OpenStore returned. The events of one store, or of one task, come in order.
+type Events struct {
+	// State is called when the App goes from one state to another.
+	State func(old, new State)
+	// Restore is called when the restore of a store partition begins, after each batch, and when it is done.
+	Restore func(RestoreInfo)
+	// Dropped is called for records that were dropped: at most once a second for each step and reason, with their number.
+	Dropped func(DropInfo)
+	// Failure is called for each record that failed, whatever the policy does with it.
+	Failure func(failure.Report)
+	// Assigned is called with all tasks that the App has after a rebalance, as "0_3": sub-topology 0, partition 3.
+	Assigned func(tasks []string)
+	// Commit is called after each commit of a worker.
+	Commit func(CommitInfo)
+}
+
+// RestoreInfo says how far the restore of a store partition is.
+type RestoreInfo struct {
+	Store     string
+	Partition int32
+	// Done and End count offsets of the changelog, from where the restore began: it is over when they are equal. Both are
+	// 0 where nothing had to be restored.
+	Done, End int64
+	// Records is how many records were applied; compacted offsets have none.
+	Records int64
+	// Full says that the store was rebuilt from the start of its changelog, not from its checkpoint.
+	Full bool
+}
+
+func (r RestoreInfo) String() string {
+	return fmt.Sprintf("%s[%d]: %d of %d", r.Store, r.Partition, r.Done, r.End)
+}
+
+// DropInfo says that records were dropped.
+type DropInfo struct {
+	Step, Reason string
+	N            int64 // since the last call for this step and reason
+}
+
+// CommitInfo says what a commit did.
+type CommitInfo struct {
+	Tasks int           // whose progress it committed
+	Took  time.Duration // from the cut until everything was settled; records were processed meanwhile
+}
+
+// State is where an App is in its life.
+type State int
+
+// The states of an App, in the order in which it goes through them; Restoring and Running alternate.
+const (
+	// Created: Run has not been called.
+	Created State = iota
+	// Starting: topics are looked up and created, the group is joined.
+	Starting
+	// Restoring: some tasks of this App wait for their stores; the others run.
+	Restoring
+	// Running: all tasks of this App run.
+	Running
+	// Stopping: what is processed is being settled, the group left.
+	Stopping
+	// Stopped: Run has returned without an error.
+	Stopped
+	// Failed: Run has returned an error, or is about to.
+	Failed
+)
+
+var stateNames = [...]string{"created", "starting", "restoring", "running", "stopping", "stopped", "failed"}
+
+func (s State) String() string {
+	if s < 0 || int(s) >= len(stateNames) {
+		return fmt.Sprintf("state %d", int(s))
+	}
+	return stateNames[s]
+}

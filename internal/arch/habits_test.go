@@ -1,0 +1,145 @@
+package arch
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// source is a parsed file; path is relative to the module.
+type source struct {
+	path string
+	file *ast.File
+	text []byte
+}
+
+func (s source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
+
+// sources parses all Go files of the module, under every build tag. Modules below it (bench) are not it.
+func sources(t *testing.T) (all []source, fset *token.FileSet) {
+	fset = token.NewFileSet()
+	top := root(t)
+	require.NoError(t, filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name := d.Name(); path != top && (strings.HasPrefix(name, ".") || name == "testdata" || isModule(path)) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		file, err := parser.ParseFile(fset, path, text, parser.ParseComments)
+		require.NoError(t, err)
+		rel, err := filepath.Rel(top, path)
+		all = append(all, source{filepath.ToSlash(rel), file, text})
+		return err
+	}))
+	return all, fset
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+// A test that skips looks green and shows nothing.
+func TestNoTestSkips(t *testing.T) {
+	all, fset := sources(t)
+	for _, s := range all {
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Skip" && sel.Sel.Name != "Skipf" && sel.Sel.Name != "SkipNow" {
+				return true
+			}
+			if x, ok := sel.X.(*ast.Ident); ok {
+				assert.NotContains(t, []string{"t", "tb", "b", "f"}, x.Name, "%s skips", fset.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+}
+
+// make kafka-test runs TestKafka... of files under the tag kafka: a test with another name would never run.
+func TestTestsOnRealKafkaAreNamedSo(t *testing.T) {
+	all, _ := sources(t)
+	for _, s := range all {
+		tagged := bytes.HasPrefix(s.text, []byte("//go:build kafka\n"))
+		for _, d := range s.file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if ok && s.isTest() && strings.HasPrefix(f.Name.Name, "Test") && f.Name.Name != "TestMain" {
+				assert.Equal(t, tagged, strings.HasPrefix(f.Name.Name, "TestKafka"), "%s: %s", s.path, f.Name.Name)
+			}
+		}
+	}
+}
+
+var todo = regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`)
+
+// What is left to do stands in an issue.
+func TestNoTODOWithoutAnIssue(t *testing.T) {
+	all, fset := sources(t)
+	for _, s := range all {
+		for _, g := range s.file.Comments {
+			for _, c := range g.List {
+				assert.False(t, todo.MatchString(c.Text) && !strings.Contains(c.Text, "#"), "%s: %s", fset.Position(c.Pos()), c.Text)
+			}
+		}
+	}
+}
+
+// Variables of other packages are settings of the whole process (sarama.Logger, metrics.UseNilMetrics): they belong to programs
+// and tests.
+func TestLibraryLeavesProcessWideSettingsAlone(t *testing.T) {
+	all, fset := sources(t)
+	for _, s := range all {
+		if s.isTest() || s.file.Name.Name == "main" || within(filepath.ToSlash(filepath.Dir(s.path)), kit...) {
+			continue
+		}
+		packages := imported(s.file)
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			assign, ok := n.(*ast.AssignStmt)
+			if !ok || assign.Tok == token.DEFINE {
+				return true
+			}
+			for _, left := range assign.Lhs {
+				sel, ok := left.(*ast.SelectorExpr)
+				if !ok {
+					continue
+				}
+				// The parser resolves names declared in this file (Obj); what it does not resolve and an import has is that package.
+				x, ok := sel.X.(*ast.Ident)
+				assert.False(t, ok && x.Obj == nil && packages[x.Name], "%s sets %s of another package", fset.Position(left.Pos()), sel.Sel.Name)
+			}
+			return true
+		})
+	}
+}
+
+func imported(f *ast.File) map[string]bool {
+	names := map[string]bool{}
+	for _, i := range f.Imports {
+		path := strings.Trim(i.Path.Value, `"`)
+		name := strings.TrimPrefix(path[strings.LastIndex(path, "/")+1:], "go-")
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		names[name] = true
+	}
+	return names
+}

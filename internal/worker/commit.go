@@ -1,0 +1,307 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/millstream-go/millstream/internal/changelog"
+	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/store"
+)
+
+// commit is the one in flight.
+type commit struct {
+	began   time.Time
+	tasks   []*running
+	epochs  []epoch
+	offsets map[kafka.TopicPartition]kafka.OffsetMeta
+
+	ticket   *kafka.Ticket // of step 2
+	ends     map[kafka.TopicPartition]int64
+	keys     chan foreign // what others wrote, being read
+	answer   chan error   // of step 3
+	answered bool
+	err      error
+}
+
+// epoch is one store's part in a commit.
+type epoch struct {
+	engine store.Engine
+	log    *changelog.Log // nil: it has none
+	number uint64
+}
+
+// foreign is what others wrote into changelogs of the worker.
+type foreign struct {
+	keys map[*changelog.Log][][]byte
+	err  error
+}
+
+func (c *commit) waitFor() (ticket <-chan struct{}, answer <-chan error) {
+	if c.ticket != nil {
+		ticket = c.ticket.Done
+	}
+	return ticket, c.answer
+}
+
+func (w *Worker) dirty() bool {
+	for _, r := range w.tasks {
+		if r.cuttable() {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *running) cuttable() bool { return r.dirty && r.err == nil && !r.undo && r.task != nil }
+
+// due says whether a cut is: now when somebody waits for it, on the interval under load, soon when there is no input.
+func (w *Worker) due() bool { return w.dirty() && !time.Now().Before(w.dueAt()) }
+
+func (w *Worker) dueAt() time.Time {
+	if w.soon || w.stopping || w.written() >= earlyBytes || w.cfg.Budget.Pressing() && w.written() > 0 {
+		return time.Time{}
+	}
+	for _, r := range w.tasks {
+		if r.releasing {
+			return time.Time{}
+		}
+	}
+	at, idle := w.lastCut.Add(w.cfg.CommitInterval), w.lastBusy.Add(idleCut)
+	if idle.Before(at) {
+		return idle
+	}
+	return at
+}
+
+// written is what the tasks wrote to their stores since the last cut.
+func (w *Worker) written() int64 {
+	var n int64
+	for _, r := range w.tasks {
+		for _, e := range r.Engines {
+			n += e.Dirty()
+		}
+	}
+	return n
+}
+
+// full says that records have to wait: so much was written since the last cut that the commit in flight comes first, or the
+// memory of all stores is used up, until some of it is on disk.
+func (w *Worker) full() bool {
+	return w.inFlight != nil && w.written() >= fullBytes || w.cfg.Budget.Full() && w.stateful()
+}
+
+func (w *Worker) stateful() bool {
+	for _, r := range w.tasks {
+		if len(r.Engines) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// step takes the commit in flight as far as it goes, begins the next one when it is due, and hands back what is settled.
+func (w *Worker) step() {
+	w.advance()
+	if w.inFlight == nil && w.broken == nil && w.due() {
+		w.inFlight = w.cut()
+		w.advance()
+	}
+	w.handBack()
+}
+
+// cut is step 1. keeps 4: it sends, but waits for nothing.
+func (w *Worker) cut() *commit {
+	w.cfg.Hook.At(crashpoint.CutBegin)
+	c := &commit{began: time.Now(), offsets: map[kafka.TopicPartition]kafka.OffsetMeta{}}
+	w.lastCut, w.soon, w.letters = c.began, false, false
+	for _, r := range w.tasks {
+		if r.cuttable() {
+			r.dirty, r.cut = false, true
+			c.tasks = append(c.tasks, r)
+			maps.Copy(c.offsets, r.task.Cut())
+			for _, e := range r.task.Engines() {
+				c.epochs = append(c.epochs, epoch{engine: e.Engine, log: r.logs[e.Engine]})
+			}
+		}
+	}
+	w.cfg.Hook.At(crashpoint.CutOffsets)
+	for i := range c.epochs {
+		if err := c.epochs[i].cut(w.ctx, w.producer); err != nil {
+			w.breakDown(err)
+			return nil
+		}
+		if i == len(c.epochs)/2 {
+			w.cfg.Hook.At(crashpoint.CutHalf)
+		}
+	}
+	c.ticket = w.producer.Cut()
+	w.cfg.Hook.At(crashpoint.CutDone)
+	return c
+}
+
+func (e *epoch) cut(ctx context.Context, p kafka.Producer) (err error) {
+	if e.log != nil {
+		e.number, err = e.log.Cut(ctx, p)
+		return err
+	}
+	e.number, err = e.engine.Cut(func(store.Change) error { return nil })
+	return err
+}
+
+// advance goes from step to step without waiting.
+func (w *Worker) advance() {
+	for c := w.inFlight; c != nil && w.inFlight == c; {
+		switch {
+		case c.ticket != nil && closed(c.ticket.Done):
+			w.sent(c)
+		case c.keys != nil && w.resend(c):
+		case c.answer != nil && c.poll():
+			w.answered(c)
+		default:
+			return
+		}
+	}
+}
+
+func closed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *commit) poll() bool {
+	if c.answered {
+		return true
+	}
+	select {
+	case c.err = <-c.answer:
+		c.answered = true
+	default:
+	}
+	return c.answered
+}
+
+// sent is the end of step 2, or of a part of it.
+func (w *Worker) sent(c *commit) {
+	t := c.ticket
+	c.ticket, c.ends = nil, t.Ends
+	if t.Err != nil {
+		w.breakDown(fmt.Errorf("produce: %w", t.Err))
+		return
+	}
+	w.take() // records that were refused are there before the ticket is done
+	if w.inFlight != c {
+		return
+	}
+	switch {
+	case w.letters: // they belong to this commit
+		w.letters, c.ticket = false, w.producer.Cut()
+	case len(t.Foreign) > 0:
+		w.readForeign(c, t.Foreign)
+	default:
+		w.commitOffsets(c)
+	}
+}
+
+// commitOffsets is step 3, on a goroutine of its own. keeps 1
+func (w *Worker) commitOffsets(c *commit) {
+	w.cfg.Hook.At(crashpoint.SendAcked)
+	c.answer = make(chan error, 1)
+	if len(c.offsets) == 0 {
+		c.answer <- nil
+		return
+	}
+	member := w.member
+	go func() {
+		defer crashpoint.Catch(w.cfg.Died)
+		err := w.committer.Commit(w.ctx, member, c.offsets)
+		if err == nil {
+			w.cfg.Hook.At(crashpoint.SendCommitted)
+		}
+		c.answer <- err
+	}()
+}
+
+// answered is the end of step 3.
+func (w *Worker) answered(c *commit) {
+	w.inFlight = nil
+	switch {
+	case c.err == nil:
+		w.settle(c)
+	case w.ctx.Err() != nil:
+	case errors.Is(c.err, ErrLost):
+		for _, r := range w.tasks {
+			w.halt(r)
+			r.undo, r.cut = true, false
+		}
+		w.cfg.Tell(Report{Worker: w.cfg.ID, What: Lost, Err: c.err})
+	default:
+		w.breakDown(c.err)
+	}
+}
+
+// settle is step 4. keeps 2
+func (w *Worker) settle(c *commit) {
+	w.cfg.Hook.At(crashpoint.SettleBegin)
+	for i, e := range c.epochs {
+		if e.log != nil {
+			e.log.Settle(e.number, c.ends)
+		} else {
+			e.engine.Settle(e.number, store.Checkpoint{Time: time.Now()})
+		}
+		if i == len(c.epochs)/2 {
+			w.cfg.Hook.At(crashpoint.SettleHalf)
+		}
+	}
+	for _, r := range c.tasks {
+		r.cut = false
+	}
+	w.stats.Commits.Add(1)
+	w.cfg.Hook.At(crashpoint.SettleDone)
+	w.cfg.Settled(Commit{Tasks: len(c.tasks), Took: time.Since(c.began), Offsets: c.offsets})
+}
+
+// refused applies the policy of production to a record that a broker refused. The commit that waits for it takes in what comes
+// of that; a record of a changelog or of a task that is gone cannot be done without.
+func (w *Worker) refused(f kafka.ProduceFailure) {
+	r := w.writer(f.Topic)
+	if r == nil {
+		w.breakDown(fmt.Errorf("%s refused a record: %w", f.TopicPartition, f.Err))
+		return
+	}
+	w.letters = true
+	if err := r.task.Refused(f); err != nil {
+		// What was made of records before is lost with this one: nothing of this worker may be committed.
+		w.fail(r, err)
+		w.breakDown(err)
+	}
+}
+
+// writer returns a task that has a sink for a topic.
+func (w *Worker) writer(topic string) *running {
+	var chooses *running
+	for _, r := range w.tasks {
+		if r.task == nil || r.err != nil {
+			continue
+		}
+		for _, n := range w.cfg.Task.Graph.Subs[r.ID.Sub].Nodes {
+			switch {
+			case n.Kind != graph.Sink:
+			case n.Sink.Topic == "":
+				chooses = r
+			case n.Sink.Topic == topic && !n.Sink.Internal:
+				return r
+			}
+		}
+	}
+	return chooses
+}

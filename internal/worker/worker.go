@@ -1,0 +1,362 @@
+// Package worker runs tasks: a few goroutines own them all, take batches from an inbox, process in rounds, and commit as they go.
+//
+// A commit is cut, send, settle, and one is in flight while processing goes on:
+//
+//  1. Cut, between two records: of each task that has done something the offsets are fixed, the epochs of its stores end, and what
+//     they changed is queued for their changelogs. The ticket covers all that was sent before.
+//  2. Send: the ticket completes when Kafka has acknowledged everything. Records that it refused go to their policy first, and what
+//     others wrote into a changelog is written over; either makes a new ticket.
+//  3. The offsets are committed as the member that the worker belongs to.
+//  4. Settle: stores learn that the epoch is accepted and where their changelogs end. Only now may it reach a file.
+//
+// Invariants:
+//
+//  1. Offsets are committed only after everything that was made of the records before them is acknowledged.
+//  2. A store settles an epoch only after the offsets that go with it are committed.
+//  3. A task is handed back settled, or with everything that is not settled undone; never in between.
+//  4. The goroutine waits for nobody while it has work, but for Producer.Send when too much is unacknowledged.
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/millstream-go/millstream/internal/changelog"
+	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/task"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/store/memory"
+)
+
+// Config is what a worker needs. Its functions are called on the worker's goroutine and must not block.
+type Config struct {
+	ID int
+	// Task is what all tasks share. ID, Engine, Out, Lag, Released and Context are the worker's to set.
+	Task       task.Config
+	Membership Membership
+	Group      string
+	Fetcher    kafka.Fetcher
+	Offsets    kafka.Offsets
+	// Producer opens the worker's producer, at first and after a loss.
+	Producer func(kafka.ProduceConfig) (kafka.Producer, error)
+	// Reader opens a fetcher to look at what others wrote into a changelog.
+	Reader func() (kafka.Fetcher, error)
+	// Partitions returns how many partitions a topic has. It may have to ask the cluster.
+	Partitions func(topic string) (int, error)
+	// CommitInterval is the time between two cuts under load.
+	CommitInterval time.Duration
+	// Budget is the memory that the stores of all workers share.
+	Budget *memory.Budget
+	Logger *slog.Logger
+	Hook   crashpoint.Hook
+	// Tell reports to the owner.
+	Tell func(Report)
+	// Settled is told of each commit, with what was committed.
+	Settled func(Commit)
+	// Died is called when a crash point stopped the process.
+	Died func()
+}
+
+// Commit is what Config.Settled is told.
+type Commit struct {
+	Tasks   int
+	Took    time.Duration
+	Offsets map[kafka.TopicPartition]kafka.OffsetMeta
+}
+
+// Report is what a worker tells its owner: that a task was handed back, or that something failed.
+type Report struct {
+	Worker int
+	Task   graph.TaskID // of a Released or a Failed
+	What   What
+	Err    error
+}
+
+// What is the kind of a Report.
+type What int
+
+// The kinds.
+const (
+	// Adopted: the task runs.
+	Adopted What = iota
+	// Released: the task is settled and closed, or what was not settled is undone; its stores are the owner's again.
+	// Err is what its closing functions returned.
+	Released
+	// Failed: the task has stopped at Err. Its last epoch will be undone.
+	Failed
+	// Broken: the worker cannot commit any more.
+	Broken
+	// Lost: the group has dropped the member. The worker processes nothing until Lose.
+	Lost
+)
+
+// Handover is a task that is ready to run.
+type Handover struct {
+	ID      graph.TaskID
+	Engines map[string]store.Engine // by the name of the store
+	Logs    []*changelog.Log        // of the stores that have a changelog
+	Member  string                  // as which the task was assigned
+	// Start has the committed offset of each of its partitions, Ends what is known of their ends.
+	Start map[kafka.TopicPartition]kafka.OffsetMeta
+	Ends  map[kafka.TopicPartition]int64
+	// Topics are those that exist, for sources with a pattern.
+	Topics []string
+}
+
+// Stats are counts since the worker began. Safe to read from any goroutine.
+type Stats struct {
+	In, Out, Commits atomic.Int64
+	// Since is when the call of a task under way began, in nanoseconds since 1970; 0: none is.
+	Since atomic.Int64
+}
+
+const (
+	perRound   = 1000                  // records of a task before the next one has its turn, at most
+	longRound  = 20 * time.Millisecond // fewer records then
+	idleCut    = 20 * time.Millisecond // without input, a cut is due that soon
+	earlyBytes = 8 << 20               // written to stores since the last cut
+	fullBytes  = 4 * earlyBytes        // more waits for the commit in flight
+)
+
+// Worker is a goroutine with tasks. Its methods but Run are safe from any goroutine.
+type Worker struct {
+	cfg   Config
+	ctx   context.Context // ends when the worker is to drop everything
+	abort context.CancelCauseFunc
+	inbox *Mailbox[message]
+	done  chan struct{}
+	stats Stats
+	// health is what the producer last said, which only its owner may ask.
+	health atomic.Pointer[error]
+
+	// What follows is owned by the goroutine of Run.
+	producer  kafka.Producer
+	committer Committer
+	tasks     []*running
+	byTP      map[kafka.TopicPartition]*running
+	taken     []message
+	inFlight  *commit
+	member    string
+	lastCut   time.Time
+	lastBusy  time.Time
+	soon      bool // a cut is wanted now
+	letters   bool // dead letters were sent for records that a broker refused, since the last ticket
+	stopping  bool
+	broken    error
+	timer     *time.Timer
+}
+
+// message is one of: a batch, a fetch that failed, a record that was refused, a command.
+type message struct {
+	batch   *kafka.Batch
+	tp      kafka.TopicPartition
+	err     error // of the fetch of tp
+	refused *kafka.ProduceFailure
+	command func()
+}
+
+// New returns a worker that does nothing until Run.
+func New(ctx context.Context, cfg Config) *Worker {
+	w := &Worker{cfg: cfg, inbox: NewMailbox[message](), done: make(chan struct{}), byTP: map[kafka.TopicPartition]*running{}}
+	w.ctx, w.abort = context.WithCancelCause(ctx)
+	w.committer = Committer{Offsets: cfg.Offsets, Group: cfg.Group, Membership: cfg.Membership}
+	return w
+}
+
+// Stats returns the worker's counts.
+func (w *Worker) Stats() *Stats { return &w.stats }
+
+// Healthy returns nil, or why a broker cannot be written to at present.
+func (w *Worker) Healthy() error {
+	if err := w.health.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Done is closed when Run has returned.
+func (w *Worker) Done() <-chan struct{} { return w.done }
+
+var errAborted = errors.New("aborted")
+
+// Abort ends Run soon, whatever it is waiting for. Nothing is committed or written to files any more; the tasks are not handed back.
+func (w *Worker) Abort() { w.abort(errAborted) }
+
+// Deliver implements kafka.Sink.
+func (w *Worker) Deliver(b *kafka.Batch) { w.inbox.Put(message{batch: b}) }
+
+// FetchFailed implements kafka.Sink.
+func (w *Worker) FetchFailed(tp kafka.TopicPartition, err error) {
+	w.inbox.Put(message{tp: tp, err: err})
+}
+
+func (w *Worker) command(f func()) { w.inbox.Put(message{command: f}) }
+
+// Run works until Stop or Abort. It returns an error when it could not begin.
+func (w *Worker) Run() (err error) {
+	defer close(w.done)
+	defer crashpoint.Catch(w.cfg.Died)
+	defer w.abort(errAborted)
+	w.timer = time.NewTimer(time.Hour)
+	defer w.timer.Stop()
+	if err := w.open(); err != nil {
+		return err
+	}
+	defer func() { w.producer.Close() }()
+	w.lastCut = time.Now()
+	for !w.finished() {
+		w.take()
+		busy := w.round()
+		w.step()
+		if !busy && !w.finished() {
+			w.wait()
+		}
+	}
+	return nil
+}
+
+func (w *Worker) finished() bool {
+	return w.ctx.Err() != nil || w.stopping && len(w.tasks) == 0 && w.inFlight == nil
+}
+
+func (w *Worker) open() (err error) {
+	w.producer, err = w.cfg.Producer(kafka.ProduceConfig{Allowed: w.cfg.Membership.Allowed, OnFailure: w.refusal})
+	return err
+}
+
+// refusal keeps a record that a broker refused for the worker to decide about. Called on a goroutine of the producer.
+func (w *Worker) refusal(f kafka.ProduceFailure) bool {
+	w.inbox.Put(message{refused: &f})
+	return true
+}
+
+// take deals with what was left in the inbox.
+func (w *Worker) take() {
+	w.taken = w.inbox.Take(w.taken)
+	for _, m := range w.taken {
+		switch {
+		case m.batch != nil:
+			w.add(m.batch)
+		case m.command != nil:
+			m.command()
+		case m.refused != nil:
+			w.refused(*m.refused)
+		default:
+			w.fetchFailed(m.tp, m.err)
+		}
+	}
+}
+
+func (w *Worker) add(b *kafka.Batch) {
+	r := w.byTP[b.TopicPartition]
+	if r == nil || r.stopped { // of a task that has gone meanwhile
+		return
+	}
+	r.ends[b.TopicPartition] = max(r.ends[b.TopicPartition], b.LastStable)
+	r.queued[b.TopicPartition] = b.Next
+	r.dirty = true
+	if err := r.task.Add(b); err != nil {
+		w.fail(r, err)
+	}
+}
+
+func (w *Worker) fetchFailed(tp kafka.TopicPartition, err error) {
+	if r := w.byTP[tp]; r != nil && !r.stopped {
+		w.fail(r, &task.Error{Task: r.ID, TopicPartition: tp, Offset: r.task.Position(tp), Err: err})
+	}
+}
+
+// round lets each task process some records, and says whether one did.
+func (w *Worker) round() (busy bool) {
+	if w.full() {
+		return false
+	}
+	sent := w.stats.Out.Load()
+	for _, r := range w.tasks {
+		if r.stopped {
+			continue
+		}
+		began := time.Now()
+		w.stats.Since.Store(began.UnixNano())
+		n, err := w.process(r, began)
+		if n > 0 {
+			busy = true
+			w.stats.In.Add(int64(n))
+		}
+		if err != nil {
+			w.fail(r, err)
+		}
+	}
+	w.stats.Since.Store(0)
+	if busy {
+		w.lastBusy = time.Now()
+	}
+	if w.stats.Out.Load() != sent {
+		w.producer.Flush()
+	}
+	return busy
+}
+
+func (w *Worker) process(r *running, began time.Time) (int, error) {
+	n, err := r.task.Process(r.limit)
+	// A commit or a query waits for the end of a round, and slow functions make slow rounds.
+	if took := time.Since(began); took > longRound {
+		r.limit = max(r.limit/2, 1)
+	} else if took < longRound/4 {
+		r.limit = min(2*r.limit, perRound)
+	}
+	if err == nil && r.punctuate() {
+		err = r.task.Punctuate()
+		r.dirty = true
+	}
+	r.dirty = r.dirty || n > 0
+	w.soon = w.soon || r.task.CommitRequested()
+	return n, err
+}
+
+// wait sleeps until there may be something to do.
+func (w *Worker) wait() {
+	if err := w.producer.Healthy(); err != nil {
+		w.health.Store(&err)
+	} else {
+		w.health.Store(nil)
+	}
+	w.timer.Reset(w.pause())
+	var ticket, room <-chan struct{}
+	var answer <-chan error
+	if w.cfg.Budget.Full() {
+		room = w.cfg.Budget.Room()
+	}
+	if c := w.inFlight; c != nil {
+		ticket, answer = c.waitFor()
+	}
+	select {
+	case <-w.inbox.Wake():
+	case <-ticket:
+	case <-room:
+	case err := <-answer:
+		w.inFlight.err, w.inFlight.answered = err, true
+	case <-w.timer.C:
+	case <-w.ctx.Done():
+	}
+}
+
+// pause is how long nothing is due.
+func (w *Worker) pause() time.Duration {
+	now := time.Now()
+	at := now.Add(time.Second) // the producer's health is looked at then
+	if w.inFlight == nil && w.dirty() {
+		at = w.dueAt()
+	}
+	for _, r := range w.tasks {
+		if next, ok := r.task.NextWake(); ok && !r.stopped && next.Before(at) {
+			at = next
+		}
+	}
+	return max(at.Sub(now), 0)
+}
