@@ -1,0 +1,79 @@
+package join_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/store/memory"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+)
+
+// env is what the nodes of a benchmark see of a task: one store in memory, and nothing else.
+type env struct {
+	graph.Env
+	rows *memory.Engine
+}
+
+func (e *env) Store(string) (store.Handle, error) {
+	return store.Handle{Bytes: e.rows, Time: func() int64 { return 0 }}, nil
+}
+
+func joiner(tb testing.TB) (wire.Outlet[string, int64], []stream.Record[string, int64]) {
+	b := stream.NewBuilder()
+	t := table.From(b, stream.NewTopic("prices", serde.String, serde.Int64), "prices")
+	join.StreamTable(stream.From(b, orders), t, "j", func(n, price int64) int64 { return n * price })
+	top, err := b.Build()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	e := &env{rows: memory.New(nil)}
+	records := make([]stream.Record[string, int64], 1000)
+	for i := range records {
+		k := fmt.Sprint("key ", i)
+		records[i] = stream.Record[string, int64]{Key: k, Value: 1, Time: time.UnixMilli(1)}
+		if err := e.rows.Put([]byte(k), binary.BigEndian.AppendUint64(nil, 7), 1); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	var n *graph.Node
+	for _, x := range top.Graph().Nodes {
+		if x.Op == "join" {
+			n = x
+		}
+	}
+	in, err := n.Wire(n, e, []any{n.Ports[0].Fan(nil)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return in.(wire.Outlet[string, int64]), records
+}
+
+// BenchmarkStreamTable is an inner join with a table of 1,000 rows.
+func BenchmarkStreamTable(b *testing.B) {
+	in, records := joiner(b)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if err := in(records[i%len(records)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestJoiningDoesNotAllocate(t *testing.T) {
+	in, records := joiner(t)
+	i := 0
+	if n := testing.AllocsPerRun(1000, func() {
+		i++
+		_ = in(records[i%len(records)])
+	}); n != 0 {
+		t.Fatalf("%v allocations a record", n)
+	}
+}
