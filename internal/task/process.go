@@ -7,7 +7,7 @@ import (
 )
 
 // Process takes up to limit records, the lowest time first, and returns how many it took. It ends early when nothing can be
-// processed at present, or a step has asked for a commit. A non-nil error ends the task.
+// processed at present, and after the record for which a step asks for a commit. A non-nil error ends the task.
 func (t *Task) Process(limit int) (n int, err error) {
 	if t.err != nil {
 		return 0, t.err
@@ -15,7 +15,7 @@ func (t *Task) Process(limit int) (n int, err error) {
 	defer t.report()
 	defer t.guard(&err)
 	t.open = false
-	for n < limit && !t.wanted {
+	for before := t.wanted; n < limit && t.wanted == before; {
 		if ready, err := t.prepare(); err != nil || !ready {
 			return n, err
 		}

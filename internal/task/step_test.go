@@ -367,11 +367,14 @@ func TestAStepCanAskForACommit(t *testing.T) {
 	r := startGraph(t, graphWith(t, func(_ *graph.Node, env graph.Env, out outlet) outlet {
 		return func(r rec) error { env.RequestCommit(); return out(r) }
 	}))
-	require.NoError(t, r.Add(batch("in", 0, "a=@1", "a=@2")))
+	require.NoError(t, r.Add(batch("in", 0, "a=@1", "a=@2", "a=@3")))
 	n, err := r.Process(10)
 	require.NoError(t, err)
 	assert.Equal(t, 1, n, "soon is after the record")
 	assert.True(t, r.CommitRequested())
+	n, err = r.Process(10)
+	require.NoError(t, err)
+	assert.Equal(t, 2, n, "while an earlier commit is under way, processing goes on")
 	r.Cut()
 	assert.False(t, r.CommitRequested())
 }
