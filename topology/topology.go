@@ -5,7 +5,8 @@ package topology
 import "github.com/millstream-go/millstream/internal/graph"
 
 // Topology is a program, built: the input of millstream.New and testdriver.New. It does not change and may be used by several
-// goroutines, Apps and drivers at once.
+// goroutines, Apps and drivers at once. String, Mermaid and DOT draw it for people; the drawings of two versions of a program show
+// what changes for Kafka: topics and stores.
 type Topology struct{ g *graph.Graph }
 
 // New wraps a graph. For the packages of this module.
@@ -13,3 +14,78 @@ func New(g *graph.Graph) *Topology { return &Topology{g: g} }
 
 // Graph returns what t wraps. For the packages of this module.
 func (t *Topology) Graph() *graph.Graph { return t.g }
+
+// Subtopology is a part of a topology that is connected by steps and stores: it runs as one task for each partition of its topics.
+type Subtopology struct {
+	ID     int // tasks are named after it: task 1_3 runs partition 3 of sub-topology 1
+	Nodes  []Node
+	Stores []Store
+}
+
+// Node is a step.
+type Node struct {
+	Name string // unique; generated names serve descriptions only: no topic and no store is named from one
+	Op   string // what it does: "source", "filter", "sink"
+	Pos  string // the call that made it, as file:line, and its caller
+	// Topics are those that a source reads or a sink writes; none for a source with a pattern, and for a sink that chooses for
+	// each record. Names of internal topics are without the application's.
+	Topics   []string
+	Pattern  string   // of a source: a regular expression instead of topics
+	Internal bool     // its topic is made by the library
+	Stores   []string // that it reads or writes
+	Parents  []string // names of nodes
+	Outputs  []Output // none in sinks
+}
+
+// Output is where a node sends records.
+type Output struct {
+	Name     string   // empty for a main output
+	Children []string // names of nodes, in the order in which they get each record
+}
+
+// Store is a state store. Each task has its own partition of it.
+type Store struct {
+	Name      string
+	InMemory  bool
+	Changelog bool // it is kept in the topic <application>-<Name>-changelog
+}
+
+// Subtopologies returns the parts of t, numbered from 0, their nodes parents first.
+func (t *Topology) Subtopologies() []Subtopology {
+	subs := make([]Subtopology, len(t.g.Subs))
+	for i, s := range t.g.Subs {
+		subs[i].ID = s.ID
+		for _, n := range s.Nodes {
+			subs[i].Nodes = append(subs[i].Nodes, describe(n))
+		}
+		for _, st := range s.Stores {
+			subs[i].Stores = append(subs[i].Stores, Store{Name: st.Name, InMemory: st.InMemory, Changelog: st.Changelog})
+		}
+	}
+	return subs
+}
+
+func describe(n *graph.Node) Node {
+	d := Node{Name: n.Name, Op: n.Op, Pos: n.Pos, Stores: append([]string(nil), n.Stores...), Parents: names(n.Parents)}
+	if s := n.Source; s != nil {
+		d.Topics, d.Pattern, d.Internal = append([]string(nil), s.Topics...), s.Pattern, s.Internal
+	}
+	if s := n.Sink; s != nil {
+		d.Internal = s.Internal
+		if s.Topic != "" {
+			d.Topics = []string{s.Topic}
+		}
+	}
+	for _, p := range n.Ports {
+		d.Outputs = append(d.Outputs, Output{Name: p.Name, Children: names(p.Children)})
+	}
+	return d
+}
+
+func names(nodes []*graph.Node) []string {
+	var out []string
+	for _, n := range nodes {
+		out = append(out, n.Name)
+	}
+	return out
+}
