@@ -14,7 +14,7 @@ func compactOf(path string) string { return path + ".compact" }
 // sparse is whether more than half of a file of some size is free.
 func (f *file) sparse() bool {
 	used := f.tx.Size()
-	return used >= compactFrom && int64(f.db.Stats().FreePageN)*int64(f.db.Info().PageSize)*2 > used
+	return used >= min(compactFrom, f.leastMap/8) && int64(f.db.Stats().FreePageN)*int64(f.db.Info().PageSize)*2 > used
 }
 
 // compact writes the file anew without its free pages. The copy takes the file's place when it is on disk as a whole; a copy that
@@ -50,7 +50,7 @@ func (f *file) compact() error {
 	if err != nil {
 		return err
 	}
-	return f.open(mapFor(info.Size()))
+	return f.open(f.mapFor(info.Size()))
 }
 
 func removeIfThere(path string) error {

@@ -41,7 +41,8 @@ type Options struct {
 	Hook crashpoint.Hook
 	Died func()
 
-	exclusive bool // as if there were no room for maps: for tests
+	exclusive bool  // as if there were no room for maps: for tests
+	leastMap  int64 // a power of two: for tests
 }
 
 // Info says what Open found.
@@ -162,7 +163,7 @@ func (e *Engine) tryOpen(info *Info) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := f.open(mapFor(stat.Size())); err != nil {
+	if err := f.open(f.mapFor(stat.Size())); err != nil {
 		return err
 	}
 	if err := f.version(); err != nil {

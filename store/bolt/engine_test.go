@@ -1,9 +1,13 @@
 package bolt_test
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -13,7 +17,14 @@ import (
 	"github.com/millstream-go/millstream/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is also the child of the crash tests: a process that may be killed or panic.
+func TestMain(m *testing.M) {
+	if child := os.Getenv("BOLT_TEST_CHILD"); child != "" {
+		runChild(child)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func open(t testing.TB, o bolt.Options) *bolt.Engine {
 	t.Helper()
@@ -22,22 +33,175 @@ func open(t testing.TB, o bolt.Options) *bolt.Engine {
 	return e
 }
 
+func pathIn(t testing.TB) string { return filepath.Join(t.TempDir(), "store", "0.db") }
+
 func TestEngine(t *testing.T) {
+	tight := bolt.Options{NoSync: true, TransactionBytes: 20 << 10, PageSize: 4096, ReplayBytes: 100 << 10}
 	for name, options := range map[string]bolt.Options{
-		"default":                          {NoSync: true},
-		"many transactions, little memory": {NoSync: true, TransactionBytes: 20 << 10, PageSize: 4096, ReplayBytes: 100 << 10},
+		"default":                     {NoSync: true},
+		"many small transactions":     tight,
+		"maps that have to grow":      tight.SmallMap(128 << 10),
+		"no room for maps":            tight.Exclusive(),
+		"one flush of many at a time": {NoSync: true, Slots: make(chan struct{}, 1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t testing.TB) storetest.Store {
 				o := options
-				o.Path = filepath.Join(t.TempDir(), "store", "0.db")
+				o.Path = pathIn(t)
 				o.Budget = memory.NewBudget(1 << 20)
 				return storetest.Store{
 					Open:   func(t testing.TB) store.Engine { return open(t, o) },
 					Reopen: func(t testing.TB) store.Engine { return open(t, o) },
 					Large:  name == "default",
+					Steps:  1500,
 				}
 			})
 		})
+	}
+}
+
+func settle(t testing.TB, e store.Engine, offset int64) {
+	t.Helper()
+	epoch, err := e.Cut(func(store.Change) error { return nil })
+	require.NoError(t, err)
+	e.Settle(epoch, storetest.Checkpoint(offset))
+}
+
+func putRows(t testing.TB, e store.Engine, from, to int, value string) {
+	t.Helper()
+	for i := from; i < to; i++ {
+		require.NoError(t, e.Put(fmt.Appendf(nil, "key %06d", i), []byte(value), int64(i)))
+	}
+}
+
+func TestAStoreThatIsNeverWrittenHasNoFile(t *testing.T) {
+	path := pathIn(t)
+	e := open(t, bolt.Options{Path: path})
+	settle(t, e, 0)
+	require.NoError(t, e.Close(false))
+	assert.NoFileExists(t, path)
+}
+
+func TestTheMapGrowsUnderReaders(t *testing.T) {
+	o := bolt.Options{Path: pathIn(t), NoSync: true, TransactionBytes: 64 << 10, PageSize: 4096}.SmallMap(256 << 10)
+	e := open(t, o)
+	for round := range 8 {
+		putRows(t, e, round*5000, (round+1)*5000, "a value of some bytes, so that the file grows")
+		settle(t, e, int64(round))
+		require.NoError(t, e.Flush(false))
+		n := 0
+		for _, err := range e.Scan(store.Range{}) {
+			require.NoError(t, err)
+			n++
+		}
+		require.Equal(t, (round+1)*5000, n)
+		require.NoError(t, e.Flush(true))
+	}
+	assert.Greater(t, e.Mapped(), 1<<20)
+	require.NoError(t, e.Close(true))
+	assert.Greater(t, open2(t, o), 1<<20, "opened again, the map fits the file")
+}
+
+func open2(t *testing.T, o bolt.Options) int {
+	e := open(t, o)
+	defer e.Close(false)
+	return e.Mapped()
+}
+
+func TestAFileThatIsMostlyFreeIsCompactedAtOpen(t *testing.T) {
+	o := bolt.Options{Path: pathIn(t), NoSync: true, PageSize: 4096}.SmallMap(1 << 20)
+	e := open(t, o)
+	putRows(t, e, 0, 20_000, "a value of some bytes, so that the file grows")
+	settle(t, e, 1)
+	require.NoError(t, e.Flush(true))
+	for i := range 19_000 {
+		require.NoError(t, e.Delete(fmt.Appendf(nil, "key %06d", i), 0))
+	}
+	settle(t, e, 2)
+	require.NoError(t, e.Close(true))
+	before, err := os.Stat(o.Path)
+	require.NoError(t, err)
+	e, info, err := bolt.Open(o)
+	require.NoError(t, err)
+	defer e.Close(false)
+	assert.True(t, info.Compacted)
+	after, err := os.Stat(o.Path)
+	require.NoError(t, err)
+	assert.Less(t, after.Size(), before.Size()/2)
+	n, err := e.Len()
+	require.NoError(t, err)
+	assert.EqualValues(t, 1000, n)
+	c, ok := e.Checkpoint()
+	assert.True(t, ok)
+	assert.Equal(t, storetest.Checkpoint(2), c)
+}
+
+func TestPressureSealsAndFlushes(t *testing.T) {
+	budget := memory.NewBudget(2 << 20)
+	flushes, asked := 0, 0
+	e := open(t, bolt.Options{Path: pathIn(t), NoSync: true, Budget: budget, OnFlush: func(bolt.FlushInfo) { flushes++ }})
+	e.OnPressure(func() { asked++ })
+	peak := int64(0)
+	for i := range 100 {
+		putRows(t, e, i*500, (i+1)*500, "a value of some bytes, so that memory is used")
+		settle(t, e, int64(i))
+		peak = max(peak, budget.Used())
+	}
+	require.NoError(t, e.Close(false))
+	assert.Positive(t, asked)
+	assert.Greater(t, flushes, 2)
+	assert.LessOrEqual(t, peak, budget.Limit()*5/4)
+	assert.Zero(t, budget.Used())
+}
+
+func TestFlushesByReplayDebtAndByAge(t *testing.T) {
+	flushed := make(chan bolt.FlushInfo, 100)
+	o := bolt.Options{Path: pathIn(t), NoSync: true, ReplayBytes: 10_000, OnFlush: func(i bolt.FlushInfo) { flushed <- i }}
+	e := open(t, o)
+	for range 20 {
+		putRows(t, e, 0, 20, "the same few rows again and again")
+		settle(t, e, 1)
+	}
+	assert.NoError(t, (<-flushed).Err)
+	require.NoError(t, e.Flush(true))
+	for len(flushed) > 0 {
+		<-flushed
+	}
+	c := storetest.Checkpoint(1)
+	for range 3 { // cut at an age, settled, flushed
+		c.Time = c.Time.Add(6 * time.Minute)
+		c.Offset++
+		epoch, err := e.Cut(func(store.Change) error { return nil })
+		require.NoError(t, err)
+		e.Settle(epoch, c)
+	}
+	assert.NoError(t, (<-flushed).Err)
+	require.NoError(t, e.Flush(true))
+	on, _ := e.Checkpoint()
+	assert.Greater(t, on.Offset, int64(1))
+	require.NoError(t, e.Close(false))
+}
+
+func TestFlushWritesWhatIsSettledAndNothingElse(t *testing.T) {
+	o := bolt.Options{Path: pathIn(t), NoSync: true}
+	e := open(t, o)
+	putRows(t, e, 0, 10, "settled")
+	settle(t, e, 10)
+	putRows(t, e, 5, 15, "cut")
+	_, err := e.Cut(func(store.Change) error { return nil })
+	require.NoError(t, err)
+	putRows(t, e, 0, 20, "current")
+	require.NoError(t, e.Flush(true))
+	require.NoError(t, e.Close(false))
+
+	e = open(t, o)
+	defer e.Close(false)
+	c, ok := e.Checkpoint()
+	assert.True(t, ok)
+	assert.Equal(t, storetest.Checkpoint(10), c)
+	rows := storetest.Rows(t, e, store.Range{})
+	assert.Len(t, rows, 10)
+	for _, r := range rows {
+		assert.Equal(t, "settled", r.Value)
 	}
 }

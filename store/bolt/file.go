@@ -18,6 +18,7 @@ import (
 const (
 	defaultPageSize = 16 << 10
 	smallestMap     = 64 << 20
+	growBy          = 4 << 20 // files grow in steps, each of which is synced; must be less than any map
 	compactFrom     = 8 << 20 // smaller files are not worth it
 	lockWait        = 200 * time.Millisecond
 )
@@ -38,6 +39,7 @@ type file struct {
 	pageSize  int
 	noSync    bool
 	exclusive bool
+	leastMap  int64
 
 	lock   chan struct{}
 	db     *bbolt.DB // nil: there is no file yet
@@ -53,15 +55,18 @@ func newFile(o Options) *file {
 	if f.pageSize == 0 {
 		f.pageSize = defaultPageSize
 	}
+	if f.leastMap = o.leastMap; f.leastMap == 0 {
+		f.leastMap = smallestMap
+	}
 	// On Windows bbolt makes the file as large as the map; on 32 bits there is no room for maps.
 	f.exclusive = o.exclusive || runtime.GOOS == "windows" || strconv.IntSize == 32
 	return f
 }
 
 // mapFor returns the map for a file of n bytes: one of those sizes that bbolt makes, so that MaxSize is exactly it.
-func mapFor(n int64) int {
-	want := max(smallestMap, 2*n)
-	size := int64(smallestMap)
+func (f *file) mapFor(n int64) int {
+	want := max(f.leastMap, 2*n)
+	size := f.leastMap
 	for size < want && size < 1<<30 {
 		size *= 2
 	}
@@ -86,7 +91,7 @@ func (f *file) open(mapSize int) error {
 	if err != nil {
 		return err
 	}
-	db.AllocSize = 4 << 20
+	db.AllocSize = int(min(growBy, f.leastMap/16))
 	f.db, f.mapped = db, mapSize
 	return f.renew()
 }
@@ -125,7 +130,7 @@ func (f *file) close() error {
 
 // grow opens the file again with a map twice as large. The caller holds the lock.
 func (f *file) grow() error {
-	next := mapFor(int64(f.mapped))
+	next := f.mapFor(int64(f.mapped))
 	if err := f.close(); err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func (f *flusher) makeFile() error {
 	if info, err := os.Stat(f.file.path); err == nil {
 		size = info.Size()
 	}
-	err := f.locked(func() error { return f.file.open(mapFor(size)) })
+	err := f.locked(func() error { return f.file.open(f.file.mapFor(size)) })
 	if err == nil {
 		f.hasFile.Store(true)
 	}
