@@ -96,6 +96,7 @@ func TestImports(t *testing.T) {
 		{says: "only store/bolt imports bbolt", from: []string{"..."}, except: []string{"store/bolt"}, not: bbolt},
 		{says: "only testdriver/broker and examples import kfake", from: []string{"..."}, except: []string{"testdriver/broker", "examples/..."}, not: kfake},
 		{says: "only the client on Sarama and the test kit know go-metrics", from: []string{"..."}, except: slices.Concat(kit, []string{"internal/kafka/sarama"}), not: metrics},
+		{says: "algorithms know neither Kafka nor the graph", from: []string{"internal/op/..."}, not: []string{"internal/kafka/...", "internal/graph/..."}},
 		{says: "stream stands below table and join", from: []string{"stream"}, not: []string{"table", "join"}},
 		{says: "table stands below join", from: []string{"table"}, not: []string{"join"}},
 	} {
@@ -125,7 +126,6 @@ func TestDependencies(t *testing.T) {
 	}{
 		{"the DSL does not reach the runtime", of(dsl...), runtime},
 		{"the runtime does not reach the DSL", of(runtime...), dsl},
-		{"algorithms know neither Kafka nor the graph", of("internal/op/..."), []string{"internal/kafka/...", "internal/graph/..."}},
 		{"serdes and policies know nothing of the rest", of("serde", "failure"), slices.Concat([]string{"topology", "store/..."}, dsl, runtime)},
 		{"stores know neither DSL nor runtime", of("store", "store/memory", "store/bolt"), slices.Concat([]string{"topology"}, dsl, runtime)},
 		{"the library does not reach what only tests and programs need", library, slices.Concat(testModules, kit)},

@@ -129,7 +129,7 @@ func TestEpochNumbersGoPastThirtyTwoBits(t *testing.T) {
 	defer table.Release()
 	for i := range 8 {
 		require.NoError(t, table.Put([]byte("a"), []byte{byte(i)}, 0))
-		epoch, err := table.Cut(none)
+		_, err := table.Cut(none)
 		require.NoError(t, err)
 		require.NoError(t, table.Put([]byte("a"), []byte("undone"), 0))
 		table.Undo()
@@ -138,7 +138,7 @@ func TestEpochNumbersGoPastThirtyTwoBits(t *testing.T) {
 			continue
 		}
 		require.NoError(t, table.Put([]byte("a"), []byte{byte(i)}, 0))
-		epoch, err = table.Cut(none)
+		epoch, err := table.Cut(none)
 		require.NoError(t, err)
 		table.Settle(epoch)
 		require.Equal(t, []byte{byte(i)}, table.Get([]byte("a")).Value())

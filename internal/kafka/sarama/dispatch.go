@@ -17,7 +17,6 @@ type dispatcher struct {
 	senders map[string]*sender
 	ident   *identity // for partitions that have none
 	asking  bool      // an identity is being asked for
-	leaders <-chan struct{}
 }
 
 // lane is the dispatcher's side of a partition.
