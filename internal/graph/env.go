@@ -28,7 +28,8 @@ type Env interface {
 	// Sink opens the writer of a sink.
 	Sink(n *Node) SinkWriter
 	// Schedule calls f on stream time or wall clock until the returned function is called. f's argument is the time now,
-	// in milliseconds. The grid of stream time is aligned at 0, that of the wall clock at the time of the call.
+	// in milliseconds; its error ends the task: policies are applied before. The grid of stream time is aligned at 0, that of the wall
+	// clock at the time of the call.
 	Schedule(n *Node, kind Clock, every time.Duration, f func(now int64) error) (stop func())
 	// OnClose has f called when the task is closed, last registered first.
 	OnClose(f func() error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -128,15 +129,14 @@ func (t *Task) Close(clean bool) error {
 }
 
 func (t *Task) closeOne(c closing) (err error) {
-	before := t.err
 	defer func() {
-		t.err = before
+		if v := recover(); v != nil {
+			err = &Panic{Value: v, Stack: debug.Stack()}
+		}
 		if err != nil {
 			err = t.closeError(c.node, err)
 		}
 	}()
-	defer t.guard(&err)
-	t.err = nil
 	t.current, t.place.Node, t.recordTime = nil, c.node, max(t.cfg.Clock.time, 0)
 	return c.f()
 }

@@ -98,20 +98,15 @@ func (t *Task) punctuate(kind graph.Clock, now int64) error {
 	return nil
 }
 
-// fire calls one punctuation. An error that it returns is a failure of its step, subject to the step's policy.
+// fire calls one punctuation. Its step has applied its policy already (topology.Task): an error that comes back is fatal.
 func (t *Task) fire(x *timer, now int64) error {
-	for attempt := 1; ; attempt++ {
-		t.current, t.recordTime, t.place.Node = nil, now, x.node
-		err := x.f(now)
-		if t.err != nil {
-			return t.err
-		}
-		if err == nil {
-			return nil
-		}
-		verdict, err := t.Fail(x.node, graph.Failure{Phase: graph.Run, Err: err, Attempt: attempt})
-		if err != nil || verdict == graph.Skip {
-			return err
-		}
+	t.current, t.recordTime, t.place.Node = nil, now, x.node
+	err := x.f(now)
+	if err == nil {
+		err = t.err
 	}
+	if err != nil {
+		return t.fatal(x.node, err)
+	}
+	return nil
 }

@@ -40,6 +40,9 @@ func (s *sink) Partitions(topic string) (int, error) { return s.count(s.t, s.nam
 
 // Write implements graph.SinkWriter.
 func (s *sink) Write(topic string, p int32, r kafka.ProduceRecord) error {
+	if s.t.err != nil {
+		return s.t.err // keeps 3: steps that close after an error may try
+	}
 	topic = s.name(topic)
 	for attempt := 1; ; attempt++ {
 		err := s.send(topic, p, r)

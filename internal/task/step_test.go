@@ -118,9 +118,10 @@ func TestPunctuationsCanBeStopped(t *testing.T) {
 	assert.False(t, ok)
 }
 
-func TestAPunctuationThatFailsIsAFailureOfItsStep(t *testing.T) {
+func TestAPunctuationThatFails(t *testing.T) {
 	g := graphWith(t, func(n *graph.Node, env graph.Env, out outlet) outlet {
-		env.Schedule(n, graph.WallClock, time.Second, func(int64) error { return errors.New("no luck") })
+		c, _ := topology.NewContext(env, n, out)
+		c.EveryWallClock(time.Second, func(time.Time) error { return errors.New("no luck") })
 		return out
 	})
 	r := startGraph(t, g)
@@ -132,6 +133,15 @@ func TestAPunctuationThatFailsIsAFailureOfItsStep(t *testing.T) {
 	r.now = time.UnixMilli(1000)
 	require.NoError(t, r.Punctuate())
 	assert.Equal(t, map[string]int64{graph.ProcessSkipped: 1}, r.drops)
+
+	// A fatal error, of a store say, is not asked about.
+	step(g).Wire = func(n *graph.Node, env graph.Env, outs []any) (any, error) {
+		env.Schedule(n, graph.WallClock, time.Second, func(int64) error { return errors.New("disk on fire") })
+		return outs[0], nil
+	}
+	r = startGraph(t, g)
+	r.now = time.UnixMilli(1000)
+	assert.ErrorContains(t, r.Punctuate(), "disk on fire")
 }
 
 // fails is a step whose function fails for the value "bad", the given number of times in a row.
