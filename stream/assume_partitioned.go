@@ -1,8 +1,8 @@
 package stream
 
 // AssumePartitioned takes the records of s to lie in their key's partition, although a step before may have changed keys: what follows
-// makes no repartition topic. It is right where keys changed to others of the same partition, as a key that is written another way
-// does not; where it is not, the rows of a table are spread over several tasks, and wrong.
+// makes no repartition topic. That is for keys which lie together anyhow, as where a producer has partitioned by what becomes the
+// key. Where it is wrong, rows of one key are spread over several tasks, and the tables are wrong.
 //
 //	counts := table.Count(stream.GroupByKey(stream.AssumePartitioned(trimmed)), "counts")
 func AssumePartitioned[K, V any](s KStream[K, V]) KStream[K, V] {

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 
@@ -108,7 +107,7 @@ func outputsOf(n *plan.Node, uses []store.Dep) []output {
 			n.Errorf("it has two outputs %q", o.Dep())
 		default:
 			if err := plan.CheckName(o.Dep()); err != nil {
-				n.Errorf("%w", fmt.Errorf("output: %w", err))
+				n.Errorf("output: %w", err)
 			}
 			outputs, n.Outputs = append(outputs, o), append(n.Outputs, o.describe())
 		}

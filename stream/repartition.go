@@ -1,6 +1,9 @@
 package stream
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/millstream-go/millstream/internal/plan"
 )
 
@@ -18,7 +21,7 @@ type RepartitionOption func(*repartitioning)
 
 type repartitioning struct {
 	partitions int
-	errs       []string
+	err        error
 }
 
 // Partitions says how many partitions the topic has, at least 1. Without it there are as many as the largest topic has that is read
@@ -26,7 +29,7 @@ type repartitioning struct {
 func Partitions(n int) RepartitionOption {
 	return func(r *repartitioning) {
 		if n < 1 {
-			r.errs = append(r.errs, "stream.Partitions: a topic has at least 1 partition")
+			r.err = errors.Join(r.err, fmt.Errorf("stream.Partitions: %d, a topic has at least 1 partition", n))
 		}
 		r.partitions = n
 	}
@@ -43,14 +46,12 @@ func repartition[K, V any](s KStream[K, V], op, name string, choose func(Record[
 	var r repartitioning
 	for _, o := range opts {
 		if o == nil {
-			r.errs = append(r.errs, "an option is nil")
+			r.err = errors.Join(r.err, errors.New("an option is nil"))
 			continue
 		}
 		o(&r)
 	}
-	for _, e := range r.errs {
-		n.Errorf("%s", e)
-	}
+	n.Mistake(r.err)
 	n.Emit = func(c *plan.Compile) error {
 		return plan.Through(c, 0, in, plan.Repartition[K, V]{Name: name, Partitions: r.partitions, Choose: choose})
 	}

@@ -44,9 +44,7 @@ func readTries(opts []TryOption) *tries {
 
 // node says of a step's node that its function is called so.
 func (t *tries) node(n *plan.Node) *plan.Node {
-	if t.err != nil {
-		n.Errorf("%w", t.err)
-	}
+	n.Mistake(t.err)
 	return canFail(n)
 }
 

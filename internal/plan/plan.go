@@ -131,12 +131,15 @@ func New[K, V any](b *Builder, op, kind string, inputs ...Out) *Node {
 func Result[K, V any](n *Node) Handle[K, V] { return Handle[K, V]{Out{Node: n}} }
 
 // Errorf records a mistake of the call.
-func (n *Node) Errorf(format string, args ...any) {
-	if n == nil || n.b == nil {
+func (n *Node) Errorf(format string, args ...any) { n.Mistake(fmt.Errorf(format, args...)) }
+
+// Mistake records mistakes of the call: several when err is made by errors.Join, none when it is nil.
+func (n *Node) Mistake(err error) {
+	if n == nil || n.b == nil || err == nil {
 		return
 	}
 	n.bad = true
-	n.b.errs = append(n.b.errs, n.err(fmt.Errorf(format, args...)))
+	n.b.errs = append(n.b.errs, split(n, err)...)
 }
 
 // Funcs records a mistake where one of fs, the user's functions, is nil.
