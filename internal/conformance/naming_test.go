@@ -1,0 +1,38 @@
+package conformance
+
+import (
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+)
+
+var names = map[string]program{
+	"same-topic-twice-one-source": {build: func(b *stream.Builder) {
+		to(mapTexts(from(b, "in"), func(v string) string { return v + "1" }), "out")
+		to(mapTexts(from(b, "in"), func(v string) string { return v + "2" }), "out")
+	}},
+	// The optimization leaves out the changelog topic, and so does this.
+	"reuse-source-topic-optimized": {build: func(b *stream.Builder) {
+		toTexts(table.From(b, topic("in"), "t", store.NoChangelog()), "out")
+	}},
+}
+
+// refused are programs that Build must refuse.
+var refused = map[string]func(b *stream.Builder){
+	"topic-as-stream-and-table": func(b *stream.Builder) {
+		from(b, "in")
+		unnamed(b, "in")
+	},
+	"overlapping-topic-sets": func(b *stream.Builder) {
+		from(b, "a", "b")
+		from(b, "b", "c")
+	},
+	"duplicate-operator-name": func(b *stream.Builder) {
+		all := func(_, _ string) bool { return true }
+		to(stream.Filter(stream.Filter(from(b, "in"), all).Named("x"), all).Named("x"), "out")
+	},
+	"illegal-operator-name": func(b *stream.Builder) {
+		to(stream.Filter(from(b, "in"), func(_, _ string) bool { return true }).Named("a b"), "out")
+	},
+	"illegal-store-name": func(b *stream.Builder) { toTexts(table.From(b, topic("in"), "a/b"), "out") },
+}
