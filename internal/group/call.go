@@ -92,7 +92,8 @@ func (g *Group) startJoin(ctx context.Context) {
 		Group: g.c.Application, MemberID: l.member, ProtocolType: assign.ProtocolType, Protocol: assign.Protocol,
 		Metadata: g.subscription().Encode(), SessionTimeout: g.c.SessionTimeout, RebalanceTimeout: g.c.RebalanceTimeout, Reason: reason,
 	}
-	g.start(ctx, g.c.RebalanceTimeout+g.c.SessionTimeout, func(ctx context.Context, c *call) outcome {
+	// Well beyond what a coordinator may take: giving up early and joining again is a change to the group, which begins to wait anew.
+	g.start(ctx, 2*g.c.RebalanceTimeout+g.c.SessionTimeout, func(ctx context.Context, c *call) outcome {
 		o := g.join(ctx, c, req)
 		o.reason = reason
 		return o

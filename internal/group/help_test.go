@@ -3,7 +3,9 @@ package group
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +36,7 @@ type world struct {
 	mu      sync.Mutex
 	running map[graph.TaskID]map[*process]bool
 	doubles []string // tasks that ran at two members that were both allowed to send
+	all     []*process
 }
 
 // simulate runs f with three brokers and a topic "in" of four partitions, which the application reads.
@@ -48,11 +51,26 @@ func simulateGraph(t *testing.T, g *graph.Graph, f func(w *world)) {
 		require.NoError(t, err)
 		defer b.Close()
 		w := &world{t: t, b: b, g: g, running: map[graph.TaskID]map[*process]bool{}}
+		defer w.bury()
 		f(w)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		assert.Empty(t, w.doubles)
 	})
+}
+
+// bury shows what a failed test left, and ends it.
+func (w *world) bury() {
+	for _, p := range w.all {
+		if w.t.Failed() {
+			w.t.Logf("%s: %d tasks, membership %+v, health %v\n%s", p.name, p.count(), p.g.Membership(), p.g.Healthy(), strings.Join(p.log, "\n"))
+		}
+		if !p.ended {
+			p.net.cut()
+			p.cancel()
+			_ = p.end()
+		}
+	}
 }
 
 // plain is a topology that reads topics in one sub-topology each.
@@ -84,6 +102,7 @@ type process struct {
 	g       *Group
 	cancel  context.CancelFunc
 	done    chan error
+	ended   bool
 
 	mu       sync.Mutex
 	tasks    map[graph.TaskID]*running
@@ -123,7 +142,9 @@ func (w *world) start(name string, change ...func(*Config)) *process {
 	for _, f := range change {
 		f(&c)
 	}
+	c.Logger = slog.New(slog.NewTextHandler(p, nil))
 	p.g = New(c)
+	w.all = append(w.all, p)
 	go func() { p.done <- p.g.Run(ctx) }()
 	return p
 }
@@ -152,6 +173,7 @@ func (p *process) end() error {
 	case <-time.After(5 * time.Minute):
 		require.FailNow(p.w.t, "Run does not return", p.name)
 	}
+	p.ended = true
 	p.stopAll()
 	for _, r := range p.roles {
 		r.Close()
@@ -177,8 +199,16 @@ func (p *process) kill() {
 	require.ErrorIs(p.w.t, p.end(), context.Canceled)
 }
 
+// Write takes what is logged.
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log = append(p.log, strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
 func (p *process) note(format string, args ...any) {
-	p.log = append(p.log, fmt.Sprintf(format, args...))
+	p.log = append(p.log, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
 }
 
 func (p *process) Assigned(tasks []topics.Task) {
@@ -376,6 +406,16 @@ func (w *wires) cut() {
 	for _, c := range w.conns {
 		_ = c.Close()
 	}
+}
+
+// interrupt breaks the connections that there are.
+func (w *wires) interrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+	w.conns = nil
 }
 
 // freeze lets nothing pass until thaw is called.

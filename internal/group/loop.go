@@ -18,6 +18,7 @@ import (
 type loop struct {
 	member     string
 	generation int32 // in which owned was assigned, -1: none
+	current    int32 // the generation that the coordinator is in, as far as we know
 	owned      map[graph.TaskID]topics.Task
 
 	revoking []graph.TaskID // of owned
@@ -159,8 +160,9 @@ func (g *Group) heard(b beatResult) {
 	}
 }
 
-// joined notes that the coordinator has ended the join: heartbeats go on in the new generation from here, before the leader has
-// assigned anything.
+// joined notes that the coordinator has ended the join: heartbeats and commits go on in the new generation from here, before the leader
+// has assigned anything. The member owns in it what it claimed when it joined: the leader gives that to nobody else. Should the sync
+// fail, the next join may take as long as others need to hear of it, and commits must not be refused that long.
 func (g *Group) joined(j joined) {
 	l := &g.l
 	if l.call.stale {
@@ -173,6 +175,9 @@ func (g *Group) joined(j joined) {
 	}
 	g.identity.Store(&identity{l.member, j.response.Generation})
 	g.beatNow()
+	if l.current = j.response.Generation; l.generation >= 0 {
+		g.publish()
+	}
 }
 
 // finished takes the outcome of a call.
@@ -355,7 +360,7 @@ func (g *Group) publish() {
 	l := &g.l
 	m := &Membership{Generation: -1, superseded: make(chan struct{}), owned: map[graph.TaskID]struct{}{}}
 	if l.generation >= 0 {
-		m.Member, m.Generation = l.member, l.generation
+		m.Member, m.Generation = l.member, l.current
 	}
 	for id := range l.owned {
 		m.owned[id] = struct{}{}
