@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/goleak"
 
 	"github.com/millstream-go/millstream/internal/graph"
@@ -514,3 +515,6 @@ func (c *wire) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
 }
+
+// fault has the brokers answer one or more requests with an error.
+func (w *world) fault(f kfake.Fault) *kfake.FaultHandle { return w.b.Cluster().Fault(f) }
