@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millstream-go/millstream"
+	"github.com/millstream-go/millstream/internal/partition"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/testdriver/broker"
@@ -178,4 +179,19 @@ func TestRunToEnd(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, all, 500)
 	})
+}
+
+type ctx = context.Context
+
+func withCancel(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
+// keyOf returns a key of partition p among n by Kafka's default partitioner.
+func keyOf(p, n int) []byte {
+	for i := 0; ; i++ {
+		if key := fmt.Appendf(nil, "p%d", i); int(partition.ForKey(key, n)) == p {
+			return key
+		}
+	}
 }

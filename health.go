@@ -64,10 +64,7 @@ func (s *session) healthy() error {
 	for _, w := range s.workers {
 		errs = append(errs, w.Healthy())
 	}
-	for _, e := range *s.manager.engines.Load() {
-		errs = append(errs, e.Healthy())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.stores.dir.Healthy())...)
 }
 
 // stuck says whether a user's function takes too long.

@@ -11,7 +11,6 @@ import (
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/topics"
 	"github.com/millstream-go/millstream/internal/worker"
-	"github.com/millstream-go/millstream/store"
 )
 
 // manager brings the tasks that the group assigns to workers and back. It is one goroutine that never waits: what takes time runs
@@ -28,8 +27,7 @@ type manager struct {
 	tasks map[graph.TaskID]*entry
 	waits []*wait
 	// Published for other goroutines.
-	engines atomic.Pointer[[]store.Engine] // of running tasks, for health
-	runs    atomic.Pointer[[]graph.TaskID] // for queries
+	runs atomic.Pointer[[]graph.TaskID] // for queries
 }
 
 // entry is a task that the App has.
@@ -50,7 +48,6 @@ type wait struct {
 
 func (m *manager) init(s *session) {
 	m.s, m.todo, m.tasks = s, worker.NewMailbox[func()](), map[graph.TaskID]*entry{}
-	m.engines.Store(new([]store.Engine))
 	m.runs.Store(new([]graph.TaskID))
 }
 
@@ -311,7 +308,7 @@ func (m *manager) released(e *entry, r worker.Report) {
 // changed publishes what the App has, and the state that follows from it.
 func (m *manager) changed() {
 	infos := make([]TaskInfo, 0, len(m.tasks))
-	engines, runs := []store.Engine{}, []graph.TaskID{}
+	runs := []graph.TaskID{}
 	state := Running
 	for _, e := range m.sorted() {
 		infos = append(infos, TaskInfo{ID: e.id.String(), Running: e.running, Worker: e.worker})
@@ -321,14 +318,8 @@ func (m *manager) changed() {
 		if e.running {
 			runs = append(runs, e.id)
 		}
-		if e.given != nil {
-			for _, x := range e.given.Engines {
-				engines = append(engines, x)
-			}
-		}
 	}
 	m.s.tasks.Store(&infos)
-	m.engines.Store(&engines)
 	m.runs.Store(&runs)
 	m.s.app.setState(state)
 }

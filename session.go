@@ -18,6 +18,7 @@ import (
 	"github.com/millstream-go/millstream/internal/task"
 	"github.com/millstream-go/millstream/internal/topics"
 	"github.com/millstream-go/millstream/internal/worker"
+	"github.com/millstream-go/millstream/store"
 )
 
 // session is one run of an App: everything that lives between Run and its return.
@@ -85,7 +86,7 @@ func (a *App) newSession(ctx context.Context) *session {
 
 // open connects the roles, checks the topics, and makes group and workers. ctx is Run's.
 func (s *session) open(ctx context.Context) (err error) {
-	if s.stores, err = openStores(s.cfg, s.hook); err != nil {
+	if s.stores, err = openStores(ctx, s.cfg, s.app.g, s); err != nil {
 		return err
 	}
 	if err := s.openRoles(); err != nil {
@@ -99,7 +100,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	s.purge = newPurge(s.admin, s.cfg.Logger)
 	s.group = group.New(group.Config{
 		Application: s.cfg.ApplicationID, Group: s.membership[0], Heartbeats: s.membership[1], Planner: s.planner, Plan: plan,
-		Handler: &s.manager, Process: s.stores.process(), Workers: s.cfg.Workers, Rack: s.cfg.Rack, Stored: s.stores.tasks(s.app.g),
+		Handler: &s.manager, Process: s.stores.id, Workers: s.cfg.Workers, Rack: s.cfg.Rack, Stored: s.stores.tasks,
 		SessionTimeout: s.cfg.SessionTimeout, Heartbeat: s.cfg.HeartbeatInterval, RebalanceTimeout: s.cfg.RebalanceTimeout, Logger: s.cfg.Logger,
 	})
 	s.openOpener()
@@ -161,7 +162,7 @@ func (s *session) openOpener() {
 	s.opener = &worker.Opener{
 		Application: s.cfg.ApplicationID, Admin: s.admin,
 		Committer: worker.Committer{Offsets: s.offsets, Group: s.cfg.ApplicationID, Membership: s.group},
-		Restorer:  restorer, Borrow: s.stores.borrow, Return: s.stores.giveBack,
+		Restorer:  restorer, Borrow: s.borrow, Return: s.stores.giveBack,
 		Restores: make(chan struct{}, max(2*s.cfg.Workers, 4)), Logger: s.cfg.Logger, Hook: s.hook,
 	}
 	restorer.Extents = s.opener.Extents(func() *topics.Plan { return s.group.Plan() })
@@ -177,7 +178,7 @@ func (s *session) workerConfig(i int) worker.Config {
 		Reader: func() (kafka.Fetcher, error) {
 			return s.client.Fetcher(kafka.FetchConfig{Isolation: kafka.ReadCommitted})
 		},
-		Partitions: s.counts.of, CommitInterval: s.cfg.CommitInterval, Budget: s.stores.budget, Logger: s.cfg.Logger, Hook: s.hook,
+		Partitions: s.counts.of, CommitInterval: s.cfg.CommitInterval, Budget: s.stores.dir.Budget(), Logger: s.cfg.Logger, Hook: s.hook,
 		Tell: s.manager.tell, Settled: s.settled, Died: s.die,
 		Task: task.Config{
 			Graph: s.app.g, Application: s.cfg.ApplicationID, MaxIdle: s.cfg.MaxTaskIdle,
@@ -191,6 +192,16 @@ func (s *session) workerConfig(i int) worker.Config {
 			Logger: s.cfg.Logger,
 		},
 	}
+}
+
+// borrow opens a store partition for a task. When its memory is wanted its worker finds out at once.
+func (s *session) borrow(st *graph.Store, partition int32, pressed *atomic.Bool) (store.Engine, error) {
+	return s.stores.borrow(st, partition, func() {
+		pressed.Store(true)
+		for _, w := range s.workers {
+			w.Poke()
+		}
+	})
 }
 
 // settled is told of each commit of a worker.
@@ -262,6 +273,7 @@ func (s *session) start(ctx context.Context, toEnd bool) (ended chan struct{}) {
 	s.background(func() { s.app.drops.run(s.ctx) })
 	s.background(func() { s.purge.run(s.ctx, s.group.Plan) })
 	s.background(func() { s.watch(s.ctx) })
+	s.background(func() { s.stores.closeIdle(s.ctx) })
 	for _, w := range s.workers {
 		s.bg.Go(func() {
 			if err := w.Run(); err != nil {
@@ -347,7 +359,7 @@ func (s *session) close() {
 		s.app.keepStats(s)
 	}
 	if s.stores != nil {
-		if err := s.stores.close(!aborted); err != nil {
+		if err := s.stores.dir.Close(!aborted); err != nil {
 			s.fail(err)
 		}
 	}

@@ -1,34 +1,131 @@
 package millstream
 
 import (
-	"github.com/millstream-go/millstream/internal/crashpoint"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
 	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/state"
 	"github.com/millstream-go/millstream/store"
-	"github.com/millstream-go/millstream/store/memory"
 )
 
 // stores opens the store partitions of an App.
 type stores struct {
-	budget *memory.Budget
+	dir    *state.Directory
+	g      *graph.Graph
+	logger *slog.Logger
+	id     [16]byte
 }
 
-func openStores(cfg Config, _ crashpoint.Hook) (*stores, error) {
-	return &stores{budget: memory.NewBudget(cfg.MemoryBudget)}, nil
+// openStores takes the App's directory, unless nothing of the topology is kept on disk: instances of such an App may share a
+// machine without saying so.
+func openStores(ctx context.Context, cfg Config, g *graph.Graph, s *session) (*stores, error) {
+	o := state.OptionsOf(ctx)
+	o.Budget, o.Hook, o.Died = cfg.MemoryBudget, s.hook, s.die
+	root := ""
+	for _, st := range g.Stores {
+		if !st.InMemory {
+			root = cfg.StateDir
+		}
+	}
+	dir, err := state.Open(root, cfg.ApplicationID, o)
+	if err != nil {
+		return nil, err
+	}
+	out := &stores{dir: dir, g: g, logger: cfg.Logger}
+	if out.id, err = processID(dir.Path()); err != nil {
+		return nil, errors.Join(err, dir.Close(false))
+	}
+	return out, nil
 }
 
-func (s *stores) process() [16]byte { return [16]byte{} }
-
-func (s *stores) tasks(*graph.Graph) func() []graph.TaskID {
-	return func() []graph.TaskID { return nil }
+// processID returns what tells this member from those with other state directories: kept in the directory, so that a member that
+// comes back is known as the one that has the state.
+func processID(dir string) (id [16]byte, err error) {
+	if dir == "" {
+		_, err = rand.Read(id[:])
+		return id, err
+	}
+	path := filepath.Join(dir, ".process")
+	b, err := os.ReadFile(path)
+	if n, bad := hex.Decode(id[:], b); err == nil && bad == nil && n == len(id) {
+		return id, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return id, fmt.Errorf("state directory: %w", err)
+	}
+	if _, err := rand.Read(id[:]); err != nil {
+		return id, err
+	}
+	if err := os.WriteFile(path, []byte(hex.EncodeToString(id[:])), 0o600); err != nil {
+		return id, fmt.Errorf("state directory: %w", err)
+	}
+	return id, nil
 }
 
-func (s *stores) borrow(st *graph.Store, partition int32) (store.Engine, error) {
-	return memory.New(s.budget), nil
+// tasks returns the tasks of which there is state on disk.
+func (s *stores) tasks() []graph.TaskID {
+	names, err := s.dir.Found()
+	if err != nil {
+		s.logger.Warn("millstream: looking for state on disk", "error", err)
+	}
+	seen := map[graph.TaskID]bool{}
+	var out []graph.TaskID
+	for _, n := range names {
+		st := s.g.Store(n.Store)
+		if st == nil || st.InMemory {
+			continue
+		}
+		id := graph.TaskID{Sub: st.Sub, Partition: n.Partition}
+		if !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
-func (s *stores) giveBack(_ string, _ int32, e store.Engine) { _ = e.Close(false) }
+// borrow opens a store partition. pressed is called when its memory is wanted.
+func (s *stores) borrow(st *graph.Store, partition int32, pressed func()) (store.Engine, error) {
+	kind := state.OnDisk
+	if st.InMemory {
+		kind = state.InMemory
+	}
+	e, info, err := s.dir.Borrow(state.Name{Store: st.Name, Partition: partition}, kind, pressed)
+	if info.Aside != "" {
+		s.logger.Error("millstream: a store's file cannot be trusted; it was moved aside, and the store will be restored",
+			"store", st.Name, "partition", partition, "aside", info.Aside, "reason", info.Reason)
+	}
+	return e, err
+}
 
-func (s *stores) close(flush bool) error {
-	s.budget.Close()
-	return nil
+// giveBack takes a store partition back, with what is not settled undone or to be undone.
+func (s *stores) giveBack(name string, partition int32) {
+	if err := s.dir.Return(state.Name{Store: name, Partition: partition}, true, time.Now()); err != nil {
+		s.logger.Error("millstream: closing a store", "store", name, "partition", partition, "error", err)
+	}
+}
+
+// closeIdle closes stores that have not been used for long, until ctx ends.
+func (s *stores) closeIdle(ctx context.Context) {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if err := s.dir.CloseIdle(time.Now()); err != nil {
+				s.logger.Error("millstream: closing idle stores", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -58,17 +58,19 @@ func (w *Worker) dirty() bool {
 	return false
 }
 
-func (r *running) cuttable() bool { return r.dirty && r.err == nil && !r.undo && r.task != nil }
+func (r *running) cuttable() bool {
+	return (r.dirty || r.Pressed.Load()) && r.err == nil && !r.undo && r.task != nil
+}
 
 // due says whether a cut is: now when somebody waits for it, on the interval under load, soon when there is no input.
 func (w *Worker) due() bool { return w.dirty() && !time.Now().Before(w.dueAt()) }
 
 func (w *Worker) dueAt() time.Time {
-	if w.soon || w.stopping || w.written() >= earlyBytes || w.cfg.Budget.Pressing() && w.written() > 0 {
+	if w.soon || w.stopping || w.written() >= earlyBytes {
 		return time.Time{}
 	}
 	for _, r := range w.tasks {
-		if r.releasing {
+		if r.releasing || r.Pressed.Load() {
 			return time.Time{}
 		}
 	}
@@ -123,6 +125,7 @@ func (w *Worker) cut() *commit {
 	for _, r := range w.tasks {
 		if r.cuttable() {
 			r.dirty, r.cut = false, true
+			r.Pressed.Store(false)
 			c.tasks = append(c.tasks, r)
 			maps.Copy(c.offsets, r.task.Cut())
 			for _, e := range r.task.Engines() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/changelog"
@@ -27,8 +28,9 @@ type Opener struct {
 	Committer   Committer
 	Restorer    *changelog.Restorer
 	// Borrow opens a store partition, Return gives one back that was not handed over.
-	Borrow func(s *graph.Store, partition int32) (store.Engine, error)
-	Return func(store string, partition int32, e store.Engine)
+	// pressed is set when the store's memory is wanted.
+	Borrow func(s *graph.Store, partition int32, pressed *atomic.Bool) (store.Engine, error)
+	Return func(store string, partition int32)
 	// Restores bounds how many tasks restore at a time.
 	Restores chan struct{}
 	Logger   *slog.Logger
@@ -223,7 +225,7 @@ func (o *Opener) retentions(ctx context.Context, to map[kafka.TopicPartition]cha
 // Open borrows and restores the stores of one task. On an error everything is given back.
 func (o *Opener) Open(ctx context.Context, x *Opening, id graph.TaskID) (h Handover, err error) {
 	t := x.Tasks[id]
-	h = Handover{ID: id, Member: x.Member, Engines: map[string]store.Engine{}, Start: map[kafka.TopicPartition]kafka.OffsetMeta{}, Ends: map[kafka.TopicPartition]int64{}}
+	h = Handover{ID: id, Pressed: new(atomic.Bool), Member: x.Member, Engines: map[string]store.Engine{}, Start: map[kafka.TopicPartition]kafka.OffsetMeta{}, Ends: map[kafka.TopicPartition]int64{}}
 	for _, tp := range t.Inputs {
 		h.Start[tp], h.Ends[tp] = x.start[tp], x.ends[tp].Offset
 		h.Topics = append(h.Topics, tp.Topic)
@@ -234,7 +236,7 @@ func (o *Opener) Open(ctx context.Context, x *Opening, id graph.TaskID) (h Hando
 		}
 	}()
 	for _, s := range x.Graph.Subs[id.Sub].Stores {
-		e, err := o.Borrow(s, id.Partition)
+		e, err := o.Borrow(s, id.Partition, h.Pressed)
 		if err != nil {
 			return h, fmt.Errorf("open store %q partition %d: %w", s.Name, id.Partition, err)
 		}
@@ -248,8 +250,8 @@ func (o *Opener) Open(ctx context.Context, x *Opening, id graph.TaskID) (h Hando
 
 // GiveBack returns the stores of a task that no goroutine works on any more.
 func (o *Opener) GiveBack(h Handover) {
-	for name, e := range h.Engines {
-		o.Return(name, h.ID.Partition, e)
+	for name := range h.Engines {
+		o.Return(name, h.ID.Partition)
 	}
 }
 

@@ -122,9 +122,6 @@ func (w *Worker) Release(ids ...graph.TaskID) {
 	})
 }
 
-// CutSoon asks for a cut without waiting for the interval: memory is short.
-func (w *Worker) CutSoon() { w.command(func() { w.soon = true }) }
-
 // Stop has all tasks settled and handed back, and Run return.
 func (w *Worker) Stop() {
 	w.command(func() {

@@ -104,6 +104,8 @@ type Handover struct {
 	// Start has the committed offset of each of its partitions, Ends what is known of their ends.
 	Start map[kafka.TopicPartition]kafka.OffsetMeta
 	Ends  map[kafka.TopicPartition]int64
+	// Pressed is set, by any goroutine, when memory of the task's stores is wanted: a cut lets them give some back.
+	Pressed *atomic.Bool
 	// Topics are those that exist, for sources with a pattern.
 	Topics []string
 }
@@ -194,6 +196,9 @@ func (w *Worker) Deliver(b *kafka.Batch) { w.inbox.Put(message{batch: b}) }
 func (w *Worker) FetchFailed(tp kafka.TopicPartition, err error) {
 	w.inbox.Put(message{tp: tp, err: err})
 }
+
+// Poke has the worker look at what it was told beside its inbox.
+func (w *Worker) Poke() { w.inbox.Poke() }
 
 func (w *Worker) command(f func()) { w.inbox.Put(message{command: f}) }
 

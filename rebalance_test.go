@@ -1,0 +1,114 @@
+package millstream_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream"
+	"github.com/millstream-go/millstream/testdriver/broker"
+)
+
+// gaps follows a topic and returns the longest time in which a partition got no record, by partition, when stop is called.
+func gaps(t *testing.T, b *broker.Broker, topic string) (stop func() map[int32]time.Duration) {
+	var mu sync.Mutex
+	last, longest := map[int32]time.Time{}, map[int32]time.Duration{}
+	over := make(chan struct{})
+	ctx, cancel := withCancel(t)
+	go func() {
+		defer close(over)
+		for r, err := range b.Follow(ctx, topic) {
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			now := time.Now()
+			if before, ok := last[r.Partition]; ok {
+				longest[r.Partition] = max(longest[r.Partition], now.Sub(before))
+			}
+			last[r.Partition] = now
+			mu.Unlock()
+		}
+	}()
+	return func() map[int32]time.Duration {
+		cancel()
+		<-over
+		return longest
+	}
+}
+
+// feed writes a record to each of n partitions every 20 ms until stopped.
+func feed(t *testing.T, b *broker.Broker, topic string, n int) (stop func() (written int)) {
+	ctx, cancel := withCancel(t)
+	over := make(chan int)
+	go func() {
+		written := 0
+		defer func() { over <- written }()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			var rs []broker.Record
+			for p := range n {
+				rs = append(rs, broker.Record{Partition: int32(p), Key: keyOf(p, n), Value: []byte("v")})
+			}
+			if b.Produce(t.Context(), topic, rs...) != nil {
+				return
+			}
+			written += n
+		}
+	}()
+	return func() int {
+		cancel()
+		return <-over
+	}
+}
+
+func TestMembersComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 8
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", n), broker.Topic("out", n))
+		first := start(t, upper(t), config(t, b))
+		stopFeed := feed(t, b, "in", n)
+		await(t, b, "out", n)
+		longest := gaps(t, b, "out")
+		second := start(t, upper(t), config(t, b))
+		time.Sleep(20 * time.Second)
+		assert.Len(t, first.Tasks(), n/2)
+		assert.Len(t, second.Tasks(), n/2)
+		kept := names(first.Tasks())
+		for p, gap := range longest() {
+			if slices.Contains(kept, "0_"+string(rune('0'+p))) {
+				assert.Less(t, gap, time.Second, "partition %d, which was kept", p)
+			}
+		}
+		first.stop()
+		time.Sleep(20 * time.Second)
+		assert.Len(t, second.Tasks(), n)
+		require.NoError(t, second.Ready())
+		written := stopFeed()
+		time.Sleep(time.Second)
+		second.stop()
+		rs, err := b.Read(t.Context(), "out")
+		require.NoError(t, err)
+		assert.Len(t, rs, written, "nobody was killed, so each record came out once")
+		assert.Equal(t, int64(written), committed(t, b, "app", "in"))
+	})
+}
+
+func names(ts []millstream.TaskInfo) []string {
+	var out []string
+	for _, t := range ts {
+		out = append(out, t.ID)
+	}
+	return out
+}
