@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -47,6 +48,19 @@ func list(t *testing.T, dir string, args ...string) (all []pkg) {
 		all = append(all, p)
 	}
 }
+
+// ours returns the packages of this module. They are listed once for all rules.
+func ours(t *testing.T) []pkg {
+	t.Helper()
+	once.Do(func() { all = list(t, root(t), "./...") })
+	require.NotEmpty(t, all)
+	return all
+}
+
+var (
+	once sync.Once
+	all  []pkg
+)
 
 func short(path string) string {
 	if path == module {
@@ -101,7 +115,7 @@ func TestImports(t *testing.T) {
 		{says: "table stands below join", from: []string{"table"}, not: []string{"join"}},
 	} {
 		t.Run(rule.says, func(t *testing.T) {
-			for _, p := range list(t, root(t), "./...") {
+			for _, p := range ours(t) {
 				if rule.from[0] != "..." && !within(p.ImportPath, rule.from...) || within(p.ImportPath, rule.except...) {
 					continue
 				}
@@ -132,7 +146,7 @@ func TestDependencies(t *testing.T) {
 		{"the library does not link package testing", library, []string{"testing"}},
 	} {
 		t.Run(rule.says, func(t *testing.T) {
-			for _, p := range list(t, root(t), "./...") {
+			for _, p := range ours(t) {
 				if !rule.from(p.ImportPath) {
 					continue
 				}
@@ -147,7 +161,7 @@ func TestDependencies(t *testing.T) {
 // A rule that matches nothing proves nothing: this one shows that the paths in the rules are written as list writes them.
 func TestRulesMatch(t *testing.T) {
 	var stream, kfakeSeen bool
-	for _, p := range list(t, root(t), "./...") {
+	for _, p := range ours(t) {
 		stream = stream || within(p.ImportPath, dsl...)
 		kfakeSeen = kfakeSeen || p.ImportPath == "testdriver/broker" && slices.ContainsFunc(p.Imports, func(i string) bool { return within(i, kfake...) })
 	}

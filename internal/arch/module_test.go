@@ -60,7 +60,7 @@ func TestOutsideProgramLinksNoTestDependency(t *testing.T) {
 // public returns an import line for each package that a service would import: all that are neither internal nor for tests.
 func public(t *testing.T) string {
 	var b strings.Builder
-	for _, p := range list(t, root(t), "./...") {
+	for _, p := range ours(t) {
 		if p.Name == "main" || within(p.ImportPath, kit...) || strings.Contains(p.ImportPath+"/", "internal/") {
 			continue
 		}
