@@ -1,7 +1,6 @@
 package testdriver
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -217,9 +216,6 @@ func (d *Driver) byKey(topic string, r kafka.ProduceRecord) int32 {
 
 // send writes a record from outside and processes what it sets off.
 func (d *Driver) send(topic string, p int32, r kafka.ProduceRecord) error {
-	if d == nil {
-		return errors.New("the input is the zero In; make it with testdriver.Input")
-	}
 	if err := d.usable(); err != nil {
 		return err
 	}

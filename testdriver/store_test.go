@@ -49,6 +49,17 @@ func TestStoresCanBeReadAndWrittenByTheTest(t *testing.T) {
 				keys = append(keys, k.Key)
 			}
 			assert.Equal(t, []string{"0", "1", "2", "4", "5", "6", "7", "8", "x"}, keys, "the partitions in one order")
+			for row, err := range kv.Backward(store.Below("6")) {
+				require.NoError(t, err)
+				assert.Equal(t, "5", row.Key)
+				break
+			}
+			rows, err := kv.Len()
+			require.NoError(t, err)
+			assert.Equal(t, int64(9), rows)
+			_, ok, err = kv.Get("none")
+			require.NoError(t, err)
+			assert.False(t, ok)
 		})
 	}
 }

@@ -164,6 +164,8 @@ func fails(times int) func(*graph.Node, graph.Env, outlet) outlet {
 	}
 }
 
+func noSleep(context.Context, time.Duration) error { return nil }
+
 func TestAFunctionThatFails(t *testing.T) {
 	withSleep := func(r **rig) func(*task.Config) {
 		return func(c *task.Config) {
