@@ -113,12 +113,23 @@ func (s *service) newApp() (*millstream.App, error) {
 	c := millstream.Config{
 		ApplicationID: s.Application, Brokers: s.Brokers, StateDir: s.StateDir,
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Events: millstream.Events{Dropped: s.dropped.add},
+		Events: millstream.Events{Dropped: s.dropped.add, Restore: s.restored},
 	}
 	if s.Mode == "mapping" {
 		c.MaxTaskIdle = 500 * time.Millisecond // an event waits for registrations that are on their way
 	}
 	return millstream.New(top, c)
+}
+
+// restored says what it took to have a store back.
+func (s *service) restored(i millstream.RestoreInfo) {
+	switch {
+	case i.Done < i.End:
+	case i.Full:
+		fmt.Fprintf(s.log, "restored %s[%d] in full: %d records\n", i.Store, i.Partition, i.Records)
+	default:
+		fmt.Fprintf(s.log, "restored %s[%d] from its file: %d records since\n", i.Store, i.Partition, i.Records)
+	}
 }
 
 func build(c Config) (*topology.Topology, error) {
@@ -150,8 +161,12 @@ func (s *service) once(ctx context.Context) error {
 	stop := s.progress(ctx)
 	err := s.app.RunToEnd(ctx)
 	stop()
-	if err != nil || s.watch == nil || ctx.Err() != nil {
+	if err != nil || ctx.Err() != nil {
 		return err
+	}
+	if s.watch == nil {
+		s.summary()
+		return nil
 	}
 	ends, err := s.kafka.ends(ctx, s.Output.Name, s.watch.partitions)
 	if err != nil {
