@@ -5,6 +5,7 @@ import (
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // FlatMap makes each record into any number of records with f, which share its time and headers. A tombstone has no value to make keys
@@ -15,7 +16,7 @@ import (
 func FlatMap[K, V, K2, V2 any](s KStream[K, V], f func(K, V) iter.Seq2[K2, V2]) KStream[K2, V2] {
 	return result[K2, V2](rekeyed(step(s, "stream.FlatMap", "flat-map", f, func(at site, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
 		x := &spread[K, V, K2, V2]{at: at, out: out}
-		yield := func(k K2, v V2) bool { return x.send(WithKey(WithValue(x.of, v), k)) }
+		yield := func(k K2, v V2) bool { return x.send(topology.WithKey(topology.WithValue(x.of, v), k)) }
 		return func(r Record[K, V]) error {
 			at.enter()
 			if r.Tombstone {

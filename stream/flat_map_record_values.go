@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // FlatMapRecordValues is FlatMapValues for functions that see the whole record, tombstones too, and may make tombstones: what is
@@ -21,7 +22,7 @@ func FlatMapRecordValues[K, V, V2 any](s KStream[K, V], f func(Record[K, V]) ite
 			if !ok {
 				return x.send(tombstone[V2](x.of))
 			}
-			return x.send(WithValue(x.of, v))
+			return x.send(topology.WithValue(x.of, v))
 		}
 		return func(r Record[K, V]) error {
 			at.enter()

@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // FlatMapValues makes each value into any number of values with f: records that share its key, time and headers. Tombstones pass by f.
@@ -12,7 +13,7 @@ import (
 func FlatMapValues[K, V, V2 any](s KStream[K, V], f func(V) iter.Seq[V2]) KStream[K, V2] {
 	return result[K, V2](step(s, "stream.FlatMapValues", "flat-map-values", f, func(at site, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
 		x := &spread[K, V, K, V2]{at: at, out: out}
-		yield := func(v V2) bool { return x.send(WithValue(x.of, v)) }
+		yield := func(v V2) bool { return x.send(topology.WithValue(x.of, v)) }
 		return func(r Record[K, V]) error {
 			at.enter()
 			if r.Tombstone {

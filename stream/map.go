@@ -3,6 +3,7 @@ package stream
 import (
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // Map changes key and value of each record with f. A tombstone has no value to make a key from: it is dropped and counted; use MapKeys
@@ -18,7 +19,7 @@ func Map[K, V, K2, V2 any](s KStream[K, V], f func(K, V) (K2, V2)) KStream[K2, V
 				return nil
 			}
 			k, v := f(r.Key, r.Value)
-			return out(WithKey(WithValue(r, v), k))
+			return out(topology.WithKey(topology.WithValue(r, v), k))
 		}
 	})))
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // MapKeys changes each key with f. Tombstones are kept, under their new key; a record without a key stays without. What follows and
@@ -14,9 +15,9 @@ func MapKeys[K, V, K2 any](s KStream[K, V], f func(K) K2) KStream[K2, V] {
 			at.enter()
 			if r.NoKey {
 				var none K2
-				return out(WithKey(r, none).Keyless())
+				return out(topology.WithKey(r, none).Keyless())
 			}
-			return out(WithKey(r, f(r.Key)))
+			return out(topology.WithKey(r, f(r.Key)))
 		}
 	})))
 }

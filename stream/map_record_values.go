@@ -2,6 +2,7 @@ package stream
 
 import (
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // MapRecordValues is MapValues for functions that see the whole record, tombstones too, and may make a tombstone: ok false does.
@@ -17,7 +18,7 @@ func MapRecordValues[K, V, V2 any](s KStream[K, V], f func(Record[K, V]) (v V2, 
 			if !ok {
 				return out(tombstone[V2](r))
 			}
-			return out(WithValue(r, v))
+			return out(topology.WithValue(r, v))
 		}
 	}))
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // MapValues changes each value with f. Keys stay, and so does the partition. Tombstones pass by f.
@@ -14,7 +15,7 @@ func MapValues[K, V, V2 any](s KStream[K, V], f func(V) V2) KStream[K, V2] {
 			if r.Tombstone {
 				return out(tombstone[V2](r))
 			}
-			return out(WithValue(r, f(r.Value)))
+			return out(topology.WithValue(r, f(r.Value)))
 		}
 	}))
 }

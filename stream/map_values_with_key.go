@@ -2,6 +2,7 @@ package stream
 
 import (
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // MapValuesWithKey is MapValues for functions that look at the key, too.
@@ -14,7 +15,7 @@ func MapValuesWithKey[K, V, V2 any](s KStream[K, V], f func(K, V) V2) KStream[K,
 			if r.Tombstone {
 				return out(tombstone[V2](r))
 			}
-			return out(WithValue(r, f(r.Key, r.Value)))
+			return out(topology.WithValue(r, f(r.Key, r.Value)))
 		}
 	}))
 }

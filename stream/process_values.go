@@ -57,7 +57,7 @@ func (x *processed[K, V, V2]) forward(v V2, gone bool, at time.Time) error {
 		x.at.drop(graph.NoPunctuateKey)
 		return nil
 	}
-	r := WithValue(x.of, v)
+	r := topology.WithValue(x.of, v)
 	r.Tombstone = gone
 	if !at.IsZero() {
 		r.Time = at

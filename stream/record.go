@@ -28,7 +28,7 @@ func HasKey[K, V any](r Record[K, V]) bool { return !r.NoKey }
 // tombstone returns r as a tombstone for values of another type.
 func tombstone[V2, K, V any](r Record[K, V]) Record[K, V2] {
 	var none V2
-	o := WithValue(r, none)
+	o := topology.WithValue(r, none)
 	o.Tombstone = true
 	return o
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // SelectKey gives each record the key that f makes. A tombstone has no value to make a key from: it is dropped and counted; use MapKeys
@@ -21,7 +22,7 @@ func selectKey[K, V, K2 any](f func(K, V) K2) wiring[K, V, K2, V] {
 				at.drop(graph.NoNewKey)
 				return nil
 			}
-			return out(WithKey(r, f(r.Key, r.Value)))
+			return out(topology.WithKey(r, f(r.Key, r.Value)))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // TryMapRecordValues is MapRecordValues for functions that can fail: they see tombstones, and make one with ok false. What happens to a
@@ -24,7 +25,7 @@ func TryMapRecordValues[K, V, V2 any](s KStream[K, V], f func(context.Context, R
 			if !ok {
 				return tombstone[V2](r), err
 			}
-			return WithValue(r, v), err
+			return topology.WithValue(r, v), err
 		}
 		return func(r Record[K, V]) error {
 			o, ok, err := try(at, t, g, r)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // TryMapValues is MapValues for functions that can fail, which get the whole record. Tombstones pass by f. What happens to a record for which
@@ -23,7 +24,7 @@ func TryMapValues[K, V, V2 any](s KStream[K, V], f func(context.Context, Record[
 			if !ok {
 				return err
 			}
-			return out(WithValue(r, v))
+			return out(topology.WithValue(r, v))
 		}
 	})))
 }
