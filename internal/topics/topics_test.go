@@ -1,0 +1,349 @@
+package topics
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/kafka/sarama"
+	"github.com/millstream-go/millstream/testdriver/broker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a cluster with an admin, in a bubble.
+type world struct {
+	t     *testing.T
+	ctx   context.Context
+	b     *broker.Broker
+	admin kafka.Admin
+}
+
+// simulate runs f with topics given as "name:partitions".
+func simulate(t *testing.T, topics []string, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b, err := broker.New(broker.Virtual(), broker.Brokers(3))
+		require.NoError(t, err)
+		defer b.Close()
+		for _, s := range topics {
+			name, n, _ := strings.Cut(s, ":")
+			var count int
+			_, err := fmt.Sscan(n, &count)
+			require.NoError(t, err)
+			require.NoError(t, b.CreateTopic(name, count))
+		}
+		c, err := sarama.New(sarama.Config{Brokers: b.Brokers(), Dialer: b.Dialer()})
+		require.NoError(t, err)
+		defer c.Close()
+		admin, err := c.Admin()
+		require.NoError(t, err)
+		defer admin.Close()
+		f(&world{t: t, ctx: t.Context(), b: b, admin: admin})
+	})
+}
+
+func (w *world) plan(g *graph.Graph) (*Plan, error) {
+	return New(g, Config{Application: "app"}, w.admin).Plan(w.ctx)
+}
+
+// refused plans g and returns the text of the error, which must be one that no retry cures.
+func (w *world) refused(g *graph.Graph) string {
+	w.t.Helper()
+	_, err := w.plan(g)
+	require.ErrorIs(w.t, err, ErrInvalid)
+	return err.Error()
+}
+
+// builder makes graphs, a sub-topology per call of sub.
+type builder struct{ g *graph.Graph }
+
+func build() *builder { return &builder{&graph.Graph{}} }
+
+func (b *builder) topic(name string, partitions int) *builder {
+	b.g.Topics = append(b.g.Topics, &graph.Topic{Name: name, Partitions: partitions, Pos: "main.go:" + fmt.Sprint(len(b.g.Topics)+1)})
+	return b
+}
+
+// sub adds a sub-topology: "<topic" reads, "~pattern" reads by pattern, ">topic" writes an internal topic, "=store" keeps state.
+func (b *builder) sub(parts ...string) *builder {
+	s := &graph.Sub{ID: len(b.g.Subs)}
+	b.g.Subs = append(b.g.Subs, s)
+	internal := func(name string) bool {
+		for _, t := range b.g.Topics {
+			if t.Name == name {
+				return true
+			}
+		}
+		return false
+	}
+	for _, p := range parts {
+		n := &graph.Node{Name: fmt.Sprint(p, s.ID), Sub: s.ID}
+		switch name := p[1:]; p[0] {
+		case '<':
+			n.Kind, n.Source = graph.Source, &graph.SourceSpec{Topics: []string{name}, Internal: internal(name)}
+		case '~':
+			n.Kind, n.Source = graph.Source, &graph.SourceSpec{Pattern: name}
+		case '>':
+			n.Kind, n.Sink = graph.Sink, &graph.SinkSpec{Topic: name, Internal: internal(name)}
+		case '=':
+			st := &graph.Store{Name: name, Changelog: true, Sub: s.ID}
+			b.g.Stores = append(b.g.Stores, st)
+			s.Stores = append(s.Stores, st)
+			continue
+		}
+		b.g.Nodes = append(b.g.Nodes, n)
+		s.Nodes = append(s.Nodes, n)
+	}
+	return b
+}
+
+func (b *builder) together(topics ...string) *builder {
+	b.g.Together = append(b.g.Together, topics)
+	return b
+}
+
+func TestPlan(t *testing.T) {
+	simulate(t, []string{"clicks:6", "users:3", "other:2"}, func(w *world) {
+		g := build().topic("by-user-repartition", 0).
+			sub("<clicks", ">by-user-repartition").
+			sub("<by-user-repartition", "<users", "=counts", "=joined").together("by-user-repartition", "users").g
+		g.Stores[1].Changelog = false
+		p, err := w.plan(g)
+		require.NoError(t, err)
+
+		assert.Equal(t, []string{"app-by-user-repartition"}, p.Repartition)
+		assert.True(t, p.Purged("app-by-user-repartition"))
+		assert.False(t, p.Purged("clicks"))
+		assert.Equal(t, []string{"app-by-user-repartition", "clicks", "users"}, p.Subscription())
+		assert.Equal(t, 6, p.Subs[0].Tasks)
+		assert.Equal(t, 3, p.Subs[1].Tasks, "as many as users has: they are joined")
+		assert.Equal(t, 3, p.Topics["app-by-user-repartition"].Partitions)
+		assert.NotZero(t, p.Topics["app-counts-changelog"].ID)
+		assert.Equal(t, []string{"counts", "joined"}, p.Descriptions()[1].Stores)
+		assert.Equal(t, g.Nodes[2], p.Source("app-by-user-repartition"))
+		assert.Nil(t, p.Source("other"))
+
+		tasks := p.Tasks()
+		require.Len(t, tasks, 9)
+		assert.Equal(t, Task{
+			ID:         graph.TaskID{Sub: 1, Partition: 2},
+			Inputs:     []kafka.TopicPartition{{Topic: "app-by-user-repartition", Partition: 2}, {Topic: "users", Partition: 2}},
+			Changelogs: map[string]kafka.TopicPartition{"counts": {Topic: "app-counts-changelog", Partition: 2}},
+		}, tasks[8])
+		assert.Empty(t, p.Task(graph.TaskID{Sub: 7}).Inputs)
+	})
+}
+
+func TestInternalTopicsAreConfiguredAsInKafkaStreams(t *testing.T) {
+	simulate(t, []string{"in:2"}, func(w *world) {
+		g := build().topic("r-repartition", 5).sub("<in", ">r-repartition").sub("<r-repartition", "=s").g
+		g.Stores[0].Config = map[string]string{"max.message.bytes": "2000000"}
+		p := New(g, Config{Application: "app", Replication: 3, TopicConfig: map[string]string{"min.insync.replicas": "2", "max.message.bytes": "1"}}, w.admin)
+		plan, err := p.Plan(w.ctx)
+		require.NoError(t, err)
+		assert.Equal(t, 5, plan.Topics["app-r-repartition"].Partitions)
+		assert.Equal(t, 5, plan.Topics["app-s-changelog"].Partitions)
+		for topic, want := range map[string]map[string]string{
+			"app-r-repartition": {"cleanup.policy": "delete", "retention.ms": "-1", "segment.bytes": "52428800", "message.timestamp.type": "CreateTime",
+				"min.insync.replicas": "2", "max.message.bytes": "1"},
+			"app-s-changelog": {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime", "min.insync.replicas": "2", "max.message.bytes": "2000000"},
+		} {
+			got, err := w.admin.TopicConfig(w.ctx, topic)
+			require.NoError(t, err)
+			for k, v := range want {
+				assert.Equal(t, v, got[k], "%s of %s", k, topic)
+			}
+		}
+		again, err := p.Plan(w.ctx)
+		require.NoError(t, err)
+		assert.Equal(t, plan.Topics, again.Topics)
+	})
+}
+
+func TestWhatIsWrongIsSaid(t *testing.T) {
+	cases := []struct {
+		name   string
+		topics []string
+		g      *graph.Graph
+		want   []string
+	}{
+		{"all topics that are missing are named", []string{"b:1"}, build().sub("<a", "<b").sub("<c").g, []string{`"a", "c"`, "do not exist"}},
+		{"topics that are joined have other counts", []string{"a:4", "b:6"}, build().sub("<a", "<b").together("a", "b").g,
+			[]string{`topic "a" has 4 partitions`, `topic "b" has 6`}},
+		{"a number given to a repartition topic does not fit what it is joined with", []string{"in:2", "table:3"},
+			build().topic("r-repartition", 4).sub("<in", ">r-repartition").sub("<r-repartition", "<table").together("r-repartition", "table").g,
+			[]string{`"app-r-repartition" has 4`, `"table" has 3`}},
+		{"a repartition topic without an input", nil,
+			build().topic("r-repartition", 0).sub("~none-.*", ">r-repartition").sub("<r-repartition").g, []string{`"app-r-repartition"`, "main.go:1", "give it a number"}},
+		{"a changelog has another count", []string{"in:2", "app-s-changelog:3"}, build().sub("<in", "=s").g,
+			[]string{`"app-s-changelog" has 3 partitions`, "needs 2"}},
+		{"a changelog that deletes, and a repartition topic of another count", []string{"in:2", "app-s-changelog:2", "app-r-repartition:1"},
+			build().topic("r-repartition", 0).sub("<in", "=s", ">r-repartition").sub("<r-repartition").g,
+			[]string{`"app-s-changelog" has cleanup.policy=delete, but needs compact`, `"app-r-repartition" has 1 partitions`}},
+		{"two patterns that match a topic", []string{"log-a:1"}, build().sub("~log-.*").sub("~.*-a").g, []string{`"log-a"`, `"log-.*"`, `".*-a"`}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			simulate(t, c.topics, func(w *world) {
+				got := w.refused(c.g)
+				for _, s := range c.want {
+					assert.Contains(t, got, s)
+				}
+			})
+		})
+	}
+}
+
+func TestBrokerTimestampsAreRefused(t *testing.T) {
+	simulate(t, []string{"in:1"}, func(w *world) {
+		require.NoError(t, w.b.CreateTopic("app-s-changelog", 1, "cleanup.policy=compact", "message.timestamp.type=LogAppendTime"))
+		assert.Contains(t, w.refused(build().sub("<in", "=s").g), "LogAppendTime")
+	})
+}
+
+func TestCounts(t *testing.T) {
+	cases := []struct {
+		name   string
+		topics []string
+		b      *builder
+		want   map[string]int
+	}{
+		{"as many as the largest input of the writer", []string{"a:2", "b:5"},
+			build().topic("r-repartition", 0).sub("<a", "<b", ">r-repartition").sub("<r-repartition"), map[string]int{"r": 5}},
+		{"through a chain, in any order", []string{"a:3"},
+			build().topic("z-repartition", 0).topic("y-repartition", 0).topic("x-repartition", 0).
+				sub("<y-repartition", ">x-repartition").sub("<z-repartition", ">y-repartition").sub("<a", ">z-repartition").sub("<x-repartition"),
+			map[string]int{"x": 3, "y": 3, "z": 3}},
+		{"two writers", []string{"a:3", "b:4"},
+			build().topic("r-repartition", 0).sub("<a", ">r-repartition").sub("<b", ">r-repartition").sub("<r-repartition"), map[string]int{"r": 4}},
+		{"a number given wins, and passes on", []string{"a:3"},
+			build().topic("q-repartition", 7).topic("r-repartition", 0).sub("<a", ">q-repartition").sub("<q-repartition", ">r-repartition").sub("<r-repartition"),
+			map[string]int{"q": 7, "r": 7}},
+		{"joined ones take the larger", []string{"a:3", "b:5"},
+			build().topic("q-repartition", 0).topic("r-repartition", 0).sub("<a", ">q-repartition").sub("<b", ">r-repartition").
+				sub("<q-repartition", "<r-repartition").together("q-repartition", "r-repartition"), map[string]int{"q": 5, "r": 5}},
+		{"joined with one that has a number", []string{"a:3", "b:5"},
+			build().topic("q-repartition", 2).topic("r-repartition", 0).sub("<a", ">q-repartition").sub("<b", ">r-repartition").
+				sub("<q-repartition", "<r-repartition").together("q-repartition", "r-repartition"), map[string]int{"q": 2, "r": 2}},
+		{"joined with a user's topic, and what follows agrees", []string{"a:8", "table:3"},
+			build().topic("q-repartition", 0).topic("r-repartition", 0).sub("<a", ">q-repartition").
+				sub("<q-repartition", "<table", ">r-repartition").together("q-repartition", "table").sub("<r-repartition"),
+			map[string]int{"q": 3, "r": 3}},
+		{"a cycle takes what is known", []string{"a:4"},
+			build().topic("r-repartition", 0).sub("<a", "<r-repartition", ">r-repartition"), map[string]int{"r": 4}},
+		{"a pattern", []string{"log-a:2", "log-b:6", "xlog-c:9", "app-s-changelog:9"},
+			build().topic("r-repartition", 0).sub("~.*log.*[ab]", ">r-repartition").sub("<r-repartition"), map[string]int{"r": 6}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			simulate(t, c.topics, func(w *world) {
+				p, err := w.plan(c.b.g)
+				require.NoError(t, err)
+				for name, n := range c.want {
+					assert.Equal(t, n, p.Topics["app-"+name+"-repartition"].Partitions, name)
+				}
+			})
+		})
+	}
+}
+
+func TestPatternsFollowTheCluster(t *testing.T) {
+	simulate(t, []string{"log-a:2", "log-named:3", "app-x-repartition:9"}, func(w *world) {
+		p := New(build().sub("~log-.*|app-.*|__.*").sub("<log-named").g, Config{Application: "app"}, w.admin)
+		plan, err := p.Plan(w.ctx)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"log-a"}, plan.Subs[0].Inputs, "neither what is named nor what is internal")
+		assert.NotNil(t, plan.Source("log-later"))
+		require.NoError(t, w.b.CreateTopic("log-later", 4))
+		counts, err := p.Counts(w.ctx, []string{"log-named"}, true)
+		require.NoError(t, err)
+		assert.Equal(t, map[string]int{"log-a": 2, "log-later": 4, "log-named": 3}, counts)
+		plan, err = p.Plan(w.ctx)
+		require.NoError(t, err)
+		assert.Equal(t, 4, plan.Subs[0].Tasks)
+	})
+}
+
+// A pattern that matches nothing yet is no mistake: the topics come later.
+func TestPatternWithoutTopics(t *testing.T) {
+	simulate(t, nil, func(w *world) {
+		plan, err := w.plan(build().sub("~log-.*", "=s").g)
+		require.NoError(t, err)
+		assert.Empty(t, plan.Tasks())
+	})
+}
+
+// Two members start at once: both find the topic missing, one creates it, the other goes on with it.
+func TestRaceOfTwoMembers(t *testing.T) {
+	simulate(t, []string{"in:2"}, func(w *world) {
+		h := w.b.Cluster()
+		h.ControlKey(int16(kmsg.CreateTopics), func(kmsg.Request) (kmsg.Response, error, bool) {
+			h.SleepControl(func() { _ = w.b.CreateTopic("app-s-changelog", 2, "cleanup.policy=compact", "segment.bytes=12345678") })
+			return nil, nil, false
+		})
+		p, err := w.plan(build().sub("<in", "=s").g)
+		require.NoError(t, err)
+		assert.Equal(t, 2, p.Topics["app-s-changelog"].Partitions)
+		config, err := w.admin.TopicConfig(w.ctx, "app-s-changelog")
+		require.NoError(t, err)
+		assert.Equal(t, "12345678", config["segment.bytes"], "the other one's topic")
+	})
+}
+
+func TestClusterErrorsAreNotTheTopologys(t *testing.T) {
+	simulate(t, []string{"in:2"}, func(w *world) {
+		h := w.b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.PolicyViolation, Count: -1})
+		_, err := w.plan(build().sub("<in", "=s").g)
+		require.ErrorContains(t, err, `create internal topic "app-s-changelog"`)
+		require.NotErrorIs(t, err, ErrInvalid)
+		h.Remove()
+		h = w.b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		_, err = w.plan(build().sub("<in", "=s").g)
+		require.NoError(t, err, "who may not read a configuration cannot check it")
+		h.Remove()
+	})
+}
+
+func TestPurge(t *testing.T) {
+	simulate(t, []string{"in:2"}, func(w *world) {
+		p, err := w.plan(build().topic("r-repartition", 0).sub("<in", ">r-repartition").sub("<r-repartition").g)
+		require.NoError(t, err)
+		var records []broker.Record
+		for i := range 10 {
+			records = append(records, broker.Record{Partition: 1, Value: []byte{byte(i)}})
+		}
+		require.NoError(t, w.b.Produce(w.ctx, "app-r-repartition", records...))
+		deletes := w.b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DeleteRecords}, Observe: true, Count: -1})
+		tp := kafka.TopicPartition{Topic: "app-r-repartition", Partition: 1}
+		committed := map[kafka.TopicPartition]int64{tp: 7, {Topic: "in", Partition: 0}: 5, {Topic: "app-r-repartition", Partition: 0}: 0}
+		u := NewPurger(w.admin)
+		require.NoError(t, u.Purge(w.ctx, p, committed))
+		start, err := w.admin.ListOffsets(w.ctx, kafka.ReadUncommitted, map[kafka.TopicPartition]int64{tp: kafka.Earliest})
+		require.NoError(t, err)
+		assert.Equal(t, int64(7), start[tp])
+		hits := deletes.Hits()
+		require.NoError(t, u.Purge(w.ctx, p, committed))
+		assert.Equal(t, hits, deletes.Hits(), "nothing has moved")
+
+		failing := w.b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DeleteRecords}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		committed[tp] = 9
+		require.Error(t, u.Purge(w.ctx, p, committed))
+		failing.Remove()
+		require.NoError(t, u.Purge(w.ctx, p, committed))
+		start, err = w.admin.ListOffsets(w.ctx, kafka.ReadUncommitted, map[kafka.TopicPartition]int64{tp: kafka.Earliest})
+		require.NoError(t, err)
+		assert.Equal(t, int64(9), start[tp])
+	})
+}
