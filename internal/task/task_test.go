@@ -283,7 +283,7 @@ func TestAPanicNamesTheRecordAndKeepsTheStack(t *testing.T) {
 	var p *task.Panic
 	require.ErrorAs(t, err, &p)
 	assert.Contains(t, string(p.Stack), "task_test.go")
-	assert.Contains(t, err.Error(), `topic in[0] offset 42: panic: boom`)
+	assert.Regexp(t, `^task 0_0, filter "picky" \(.*task_test.go:.*\), topic in\[0\] offset 42: panic: boom`, err.Error())
 	assert.Equal(t, []string{"out[0] a=good@1"}, r.out.take())
 	assert.Equal(t, int64(42), r.Cut()[kafka.TopicPartition{Topic: "in"}].Offset, "the record is not done")
 }
