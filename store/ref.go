@@ -69,8 +69,8 @@ func TableRef[K, V any](name string, table any, key func() (serde.Serde[K], erro
 }
 
 // In opens the store: in a processor's constructor with its context, in tests with the driver, in an App with the App. Each goroutine
-// opens its own. When the store cannot be opened, since the step did not list it or the table keeps none, every call on what In
-// returns says so.
+// opens its own. When the store cannot be opened, since the table keeps none, say, every call on what In returns says so; a processor
+// that opens a store which its step does not list ends the task.
 func (r KeyValueRef[K, V]) In(o Opener) KeyValue[K, V] {
 	s, err := r.open(o)
 	if err != nil {

@@ -3,6 +3,7 @@ package topology
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
@@ -41,9 +42,19 @@ func (t *Task) Commit() { t.env.RequestCommit() }
 // read then. The last one registered is called first.
 func (t *Task) OnClose(f func() error) { t.env.OnClose(f) }
 
-// OpenStore opens a store that the step named among what it uses. References of package store call it.
+// OpenStore opens a store that the step named among what it uses. References of package store call it. Any other store ends the task,
+// with an error that says so: whether it is there depends on what else the topology does.
 func (t *Task) OpenStore(name string) (store.Handle, error) {
-	return t.env.Store(name)
+	if !slices.Contains(t.node.Stores, name) {
+		err := fmt.Errorf("it opens store %q, which is not among what it uses; list the reference where the step is made", name)
+		t.fail(err)
+		return store.Handle{}, err
+	}
+	h, err := t.env.Store(name)
+	if err != nil {
+		t.fail(err)
+	}
+	return h, err
 }
 
 // EveryStreamTime calls f when stream time has advanced by d, on a grid aligned at 0: first as soon as stream time is
