@@ -143,3 +143,11 @@ func own(b []byte) []byte {
 	}
 	return append([]byte{}, b...)
 }
+
+// millis is the reverse of wireTime.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return -1
+	}
+	return t.UnixMilli()
+}

@@ -173,8 +173,6 @@ func (c *Config) wire() *sarama.Config {
 	w.Net.MaxOpenRequests = maxInFlight
 	w.Net.WriteTimeout = c.RequestTimeout
 	w.Net.Proxy.Enable = true
-	w.Net.TLS.Enable = c.TLS != nil
-	w.Net.TLS.Config = c.TLS
 	c.SASL.wire(w)
 	return w
 }

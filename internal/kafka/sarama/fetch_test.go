@@ -365,3 +365,20 @@ func TestBatchesLargerThanAsked(t *testing.T) {
 		s.until(ctx, t, func() bool { return s.next[tp(0)] == 3 && s.next[tp(1)] == 3 && s.next[tp(2)] == 3 })
 	})
 }
+
+// Many equal records compress to fewer bytes than there are records.
+func TestWellCompressedBatch(t *testing.T) {
+	for _, codec := range []string{"gzip", "snappy", "lz4", "zstd"} {
+		t.Run(codec, func(t *testing.T) {
+			with(codec)(t, func(ctx context.Context, w *world) {
+				p := w.producer(kafka.ProduceConfig{Compression: codec})
+				defer p.Close()
+				for range 5000 {
+					send(ctx, t, p, tp(0), "")
+				}
+				require.NoError(t, done(ctx, t, p.Cut()).Err)
+				assert.Len(t, w.log(ctx, tp(0)), 5000)
+			})
+		})
+	}
+}

@@ -2,6 +2,7 @@ package sarama
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,6 +20,7 @@ type link struct {
 	addr string
 	b    *sarama.Broker
 	conn net.Conn
+	tap  *tap            // nil but for fetches
 	max  map[int16]int16 // newest version of each API that the broker knows
 	dead atomic.Bool
 }
@@ -32,19 +34,32 @@ func (h handed) Dial(string, string) (net.Conn, error) { return h.conn, nil }
 
 // open connects to addr. An answer may take up to read.
 func (c *Client) open(ctx context.Context, addr string, read time.Duration) (*link, error) {
+	return c.connect(ctx, &link{addr: addr}, read)
+}
+
+// openTapped is open for fetches.
+func (c *Client) openTapped(ctx context.Context, addr string, read time.Duration) (*link, error) {
+	return c.connect(ctx, &link{addr: addr, tap: &tap{limit: read}}, read)
+}
+
+func (c *Client) connect(ctx context.Context, l *link, read time.Duration) (_ *link, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	conn, err := c.cfg.Dialer(ctx, "tcp", addr)
-	if err != nil {
-		return nil, &unavailable{addr, err}
+	if l.conn, err = c.dial(ctx, l.addr); err != nil {
+		return nil, &unavailable{l.addr, err}
+	}
+	conn := l.conn
+	if l.tap != nil {
+		l.tap.Conn = l.conn
+		conn = l.tap
 	}
 	conf := *c.wire
 	conf.Net.Proxy.Dialer = handed{conn}
 	conf.Net.ReadTimeout = read
-	l := &link{addr: addr, conn: conn, b: sarama.NewBroker(addr)}
+	l.b = sarama.NewBroker(l.addr)
 	if err := l.b.Open(&conf); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("kafka: broker %s: %w", addr, err)
+		return nil, fmt.Errorf("kafka: broker %s: %w", l.addr, err)
 	}
 	if err := l.agree(ctx); err != nil {
 		l.close()
@@ -53,7 +68,25 @@ func (c *Client) open(ctx context.Context, addr string, read time.Duration) (*li
 	return l, nil
 }
 
-// agree asks which versions the broker speaks. It is the first request, so it also waits for TLS and SASL.
+// dial opens a connection and encrypts it. Sarama would do the latter as well, holding the Broker's mutex.
+func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := c.cfg.Dialer(ctx, "tcp", addr)
+	if err != nil || c.cfg.TLS == nil {
+		return conn, err
+	}
+	conf := c.cfg.TLS.Clone()
+	if conf.ServerName == "" {
+		conf.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	secure := tls.Client(conn, conf)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// agree asks which versions the broker speaks. It is the first request, so it also waits for SASL.
 func (l *link) agree(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, l.cut)
 	defer stop()

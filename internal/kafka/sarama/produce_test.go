@@ -23,7 +23,7 @@ import (
 // everything is there, once and in order.
 func producing(t *testing.T, cfg kafka.ProduceConfig, before func(ctx context.Context, w *world), between func(ctx context.Context, w *world, round int)) {
 	t.Helper()
-	simulate(t, func(ctx context.Context, w *world) {
+	with(cfg.Compression)(t, func(ctx context.Context, w *world) {
 		if before != nil {
 			before(ctx, w)
 		}

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -23,6 +19,11 @@ type reader struct {
 
 	// Under fetcher.mu.
 	parts map[*fetchPart]bool
+
+	// The reader's goroutine's.
+	asked   map[kafka.TopicPartition]*fetchPart
+	inflate inflater
+	names   names
 
 	wake   chan struct{}
 	ctx    context.Context // ends with the reader
@@ -44,7 +45,7 @@ const settle = time.Millisecond
 const requestBytes = 50 << 20
 
 func newReader(f *fetcher, addr string) *reader {
-	r := &reader{f: f, addr: addr, parts: map[*fetchPart]bool{}, wake: make(chan struct{}, 1)}
+	r := &reader{f: f, addr: addr, parts: map[*fetchPart]bool{}, asked: map[kafka.TopicPartition]*fetchPart{}, names: names{}, wake: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -106,6 +107,7 @@ func (r *reader) close() {
 	if l := r.l.Load(); l != nil {
 		l.close()
 	}
+	r.inflate.close()
 }
 
 // retire ends the reader if it still has nothing to read.
@@ -121,36 +123,33 @@ func (r *reader) retire() bool {
 	return true
 }
 
-// next builds the next request: every partition that has room, or a suspect one alone. It is nil when none has room; idle says
+// next builds the next request: every partition that has room. It is nil when none has room; idle says
 // that there is no partition at all.
-func (r *reader) next() (req *sarama.FetchRequest, asked []*fetchPart, idle bool) {
+func (r *reader) next() (req *sarama.FetchRequest, asked map[kafka.TopicPartition]*fetchPart, idle bool) {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
+	clear(r.asked)
 	wait := r.f.cfg.MaxWait
 	for p := range r.parts {
 		if p.buffered.Load() >= int64(r.f.cfg.BufferBytes) {
 			wait = min(wait, hotWait)
 			continue
 		}
-		if p.suspect {
-			asked = append(asked[:0], p)
-			break
-		}
-		asked = append(asked, p)
+		r.asked[p.TopicPartition] = p
 	}
-	if len(asked) == 0 {
+	if len(r.asked) == 0 {
 		return nil, nil, len(r.parts) == 0
 	}
-	req = &sarama.FetchRequest{Version: 12, MaxWaitTime: int32(wait.Milliseconds()), MinBytes: 1, MaxBytes: requestBytes,
+	req = &sarama.FetchRequest{Version: fetchVersion, MaxWaitTime: int32(wait.Milliseconds()), MinBytes: 1, MaxBytes: requestBytes,
 		SessionEpoch: -1, Isolation: sarama.IsolationLevel(r.f.cfg.Isolation), RackID: r.f.c.cfg.Rack}
-	for _, p := range asked {
+	for _, p := range r.asked {
 		req.AddBlock(p.Topic, p.Partition, p.pos, p.max, p.epoch)
 	}
-	return req, asked, false
+	return req, r.asked, false
 }
 
 // poll makes one request and hands out what came.
-func (r *reader) poll(req *sarama.FetchRequest, asked []*fetchPart) error {
+func (r *reader) poll(req *sarama.FetchRequest, asked map[kafka.TopicPartition]*fetchPart) error {
 	l := r.l.Load()
 	if l == nil || l.dead.Load() {
 		var err error
@@ -158,73 +157,55 @@ func (r *reader) poll(req *sarama.FetchRequest, asked []*fetchPart) error {
 			return err
 		}
 	}
-	req.Version = l.version(apiFetch, 12)
 	n := r.polls.Add(1)
-	resp, err := r.fetch(l, req)
+	frame, err := r.fetch(l, req)
 	r.polls.Add(1)
 	if err == nil {
-		for _, p := range asked {
-			r.answer(l, p, resp.GetBlock(p.Topic, p.Partition))
-		}
+		err = parseFetch(frame, func(topic string, f *fetched) {
+			if p := asked[kafka.TopicPartition{Topic: topic, Partition: f.index}]; p != nil {
+				r.answer(l, p, f)
+			}
+		})
+	}
+	if err == nil {
 		return nil
 	}
 	l.cut()
 	if r.woken.Load() == n {
 		return nil // cut by ourselves: ask again with those that came
 	}
-	if undecodable(err) {
-		r.suspect(asked, err)
-		return nil
-	}
 	return &unavailable{r.addr, err}
 }
 
-func (r *reader) fetch(l *link, req *sarama.FetchRequest) (*sarama.FetchResponse, error) {
+// fetch returns the answer's bytes; Sarama sees an empty one (see tap).
+func (r *reader) fetch(l *link, req *sarama.FetchRequest) ([]byte, error) {
 	stop := context.AfterFunc(r.ctx, l.cut)
 	defer stop()
-	return l.b.Fetch(req)
+	l.tap.arm()
+	if _, err := l.b.Fetch(req); err != nil {
+		return nil, err
+	}
+	return l.tap.frame, nil
 }
 
 func (r *reader) connect(old *link) (*link, error) {
 	if old != nil {
 		old.close()
 	}
-	l, err := r.f.c.open(r.ctx, r.addr, r.f.cfg.MaxWait+r.f.c.cfg.RequestTimeout)
+	l, err := r.f.c.openTapped(r.ctx, r.addr, r.f.cfg.MaxWait+r.f.c.cfg.RequestTimeout)
 	if err != nil {
 		return nil, err
+	}
+	if l.version(apiFetch, fetchVersion) < fetchVersion {
+		l.close()
+		return nil, fmt.Errorf("kafka: broker %s is older than 2.7", r.addr)
 	}
 	r.l.Store(l)
 	return l, nil
 }
 
-// undecodable tells bytes that make no sense from a connection that broke.
-func undecodable(err error) bool {
-	var broken net.Error
-	if errors.As(err, &broken) {
-		return false
-	}
-	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded, sarama.ErrNotConnected} {
-		if errors.Is(err, e) {
-			return false
-		}
-	}
-	var errno syscall.Errno
-	return !errors.As(err, &errno)
-}
-
-// suspect has each partition of an answer that could not be decoded fetched alone, to find the one that is corrupt.
-func (r *reader) suspect(asked []*fetchPart, err error) {
-	for _, p := range asked {
-		p.suspect = true
-	}
-	if len(asked) > 1 {
-		return
-	}
-	p := asked[0]
-	if p.corrupt++; p.corrupt >= 3 {
-		r.fail(p, err)
-	}
-}
+// fetchVersion is the only one that we read. Version 13 names topics by their ids, which Sarama does not.
+const fetchVersion = 12
 
 // fail ends a partition for good.
 func (r *reader) fail(p *fetchPart, err error) {
@@ -259,40 +240,28 @@ func (r *reader) refused(p *fetchPart, err error) {
 }
 
 // answer handles what a response holds of p.
-func (r *reader) answer(l *link, p *fetchPart, b *sarama.FetchResponseBlock) {
-	if b == nil {
-		return
-	}
+func (r *reader) answer(l *link, p *fetchPart, f *fetched) {
+	err := failure(f.code)
 	switch {
-	case b.Err == sarama.ErrNoError:
-		r.data(p, b)
-	case b.Err == sarama.ErrOffsetOutOfRange:
+	case err == nil:
+		r.data(p, f)
+	case f.code == sarama.ErrOffsetOutOfRange:
 		r.outOfRange(l, p)
-	case moved(b.Err), transient(failure(b.Err)), b.Err == sarama.ErrUnknown:
-		r.refused(p, failure(b.Err))
+	case moved(f.code), transient(err), f.code == sarama.ErrUnknown:
+		r.refused(p, err)
 	default:
-		r.fail(p, failure(b.Err))
+		r.fail(p, fmt.Errorf("%s: %w", p.TopicPartition, err))
 	}
 }
 
-func (r *reader) data(p *fetchPart, b *sarama.FetchResponseBlock) {
-	d := decoder{committed: r.f.cfg.Isolation == kafka.ReadCommitted, pos: p.pos}
-	batch, err := d.decode(b)
-	if err != nil {
-		r.fail(p, err)
-		return
-	}
+func (r *reader) data(p *fetchPart, f *fetched) {
+	d := decoder{committed: r.f.cfg.Isolation == kafka.ReadCommitted, pos: p.pos, inflate: &r.inflate, names: r.names}
+	batch, err := d.decode(f)
 	r.cured(p)
-	if batch.Next == p.pos && p.pos < d.limit(b) {
-		// There is something and nothing came: the next batch is larger than what was asked for. Brokers send a batch of any
-		// size where it comes first in a response, which may not be soon.
-		if d.partial && p.max >= most {
-			r.fail(p, fmt.Errorf("%s: the batch at offset %d cannot be decoded", p.TopicPartition, p.pos))
-			return
-		}
-		p.max = min(p.max, most/2) * 2
-	} else if batch.Next > p.pos {
-		p.max = r.f.cfg.PartitionBytes
+	if batch.Next == p.pos && (err != nil || p.pos < d.limit(f)) {
+		r.stuck(p, &d, err)
+	} else {
+		p.max, p.corrupt = r.f.cfg.PartitionBytes, 0
 	}
 	if batch.Next == p.pos && p.greeted {
 		return
@@ -301,12 +270,27 @@ func (r *reader) data(p *fetchPart, b *sarama.FetchResponseBlock) {
 	r.deliver(p, batch)
 }
 
+// stuck handles an answer that brought nothing although there is something: a corrupt batch, which is asked for again in case
+// only the answer was, or one that is larger than what was asked for. Brokers send a batch of any size where it comes first in
+// a response, but that may not be soon.
+func (r *reader) stuck(p *fetchPart, d *decoder, err error) {
+	if err == nil && (!d.partial || p.max < most) {
+		p.max = min(p.max, most/2) * 2
+		return
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: larger than %d bytes", errCorrupt, most)
+	}
+	if p.corrupt++; p.corrupt >= 3 || errors.Is(err, errFormat) {
+		r.fail(p, fmt.Errorf("%s, offset %d: %w", p.TopicPartition, p.pos, err))
+	}
+}
+
 // most is the largest batch that is fetched.
 const most = 1 << 30
 
 // cured forgets a partition's troubles.
 func (r *reader) cured(p *fetchPart) {
-	p.suspect, p.corrupt = false, 0
 	r.f.mu.Lock()
 	if p.at == r {
 		p.err, p.attempts, p.unknown = nil, 0, time.Time{}
