@@ -64,7 +64,7 @@ func TestDecode(t *testing.T) {
 			want: []string{"a", "b", "c"}, next: 30},
 		{name: "a batch that compaction has left empty", pos: 5, f: fetched{records: batchOf(5, 10, 0, 1)}, next: 15},
 		{name: "a batch below the position", pos: 50, f: fetched{records: cat(batchOf(5, 10, 0, 1, "x"), batchOf(50, 1, 0, 1, "y"))}, want: []string{"y"}, next: 51},
-		{name: "the end is missing", f: fetched{records: cat(batchOf(0, 1, 0, -1, "a"), batchOf(1, 1, 0, -1, "b")[:69])}, want: []string{"a"}, next: 1, partial: true},
+		{name: "the end is missing", f: fetched{records: cat(batchOf(0, 1, 0, -1, "a"), batchOf(1, 1, 0, -1, "b")[:68])}, want: []string{"a"}, next: 1, partial: true},
 		{name: "less than a header", pos: 3, f: fetched{records: batchOf(3, 1, 0, -1, "b")[:9]}, next: 3, partial: true},
 		{name: "aborted and not", committed: true, f: fetched{aborted: []abortedTxn{{2, 5}, {1, 0}}, records: cat(
 			batchOf(0, 1, attrTxn, 1, "void"), batchOf(1, 1, attrTxn, 3, "good"), batchOf(2, 1, attrTxn, 1, "void too"), batchOf(3, 1, attrTxn|attrControl, 1, abort),
