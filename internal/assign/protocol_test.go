@@ -1,7 +1,10 @@
 package assign
 
 import (
+	"flag"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,6 +14,8 @@ import (
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
 )
+
+var update = flag.Bool("update", false, "write the golden files")
 
 func subscription() Subscription {
 	return Subscription{
@@ -142,4 +147,32 @@ func TestTruncatedMessagesAreErrors(t *testing.T) {
 		c[r.IntN(len(c))] ^= byte(1 + r.IntN(255))
 		_, _ = DecodeSubscription(c) // must not panic
 	}
+}
+
+// Members of an older version send what the golden files hold: it must be readable for ever. -update writes them anew, which is right
+// for a new version byte only.
+func TestGolden(t *testing.T) {
+	a := Assignment{
+		Tasks:      []graph.TaskID{{Sub: 0, Partition: 0}, {Sub: 0, Partition: 3}, {Sub: 1, Partition: 0}},
+		Partitions: subscription().Partitions, Moving: 2,
+	}
+	for name, b := range map[string][]byte{"subscription-v1.bin": subscription().Encode(), "assignment-v1.bin": a.Encode()} {
+		path := filepath.Join("testdata", name)
+		if *update {
+			require.NoError(t, os.WriteFile(path, b, 0o644))
+		}
+		want, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, want, b, name)
+	}
+	b, err := os.ReadFile("testdata/subscription-v1.bin")
+	require.NoError(t, err)
+	s, err := DecodeSubscription(b)
+	require.NoError(t, err)
+	assert.Equal(t, subscription(), s)
+	b, err = os.ReadFile("testdata/assignment-v1.bin")
+	require.NoError(t, err)
+	got, err := DecodeAssignment(b)
+	require.NoError(t, err)
+	assert.Equal(t, a, got)
 }
