@@ -47,6 +47,8 @@ func Partitioned[K, V any](c *Compile, from Handle[K, V], name string) (Out, err
 func PartitionedBy[K, V any](c *Compile, from Handle[K, V], r Repartition[K, V]) (Out, error) {
 	n := from.Node()
 	if !n.KeyChanged {
+		// A key is in one partition of each topic it is read from; it is in one task only if they have as many partitions.
+		c.Together(from.out)
 		return from.out, nil
 	}
 	grouping := n.Kind == Grouping
