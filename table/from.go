@@ -2,7 +2,6 @@ package table
 
 import (
 	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/storespec"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 )
@@ -13,7 +12,7 @@ import (
 //
 // Options: InMemory, NoChangelog, TopicConfig, OnDemand.
 func From[K, V any](b *stream.Builder, t stream.Topic[K, V], name string, opts ...store.Option) KTable[K, V] {
-	n, s := stored[K, V](b.Plan(), "table.From", "table", name, opts, append(storeOptions, storespec.OnDemand))
+	n, s := stored[K, V](b.Plan(), "table.From", "table", name, opts, optionalOptions)
 	if n == nil {
 		return KTable[K, V]{}
 	}

@@ -37,8 +37,11 @@ func stored[K, V any](b *plan.Builder, opname, kind, name string, opts []store.O
 	return n, s
 }
 
-// options that stores of tables take.
-var storeOptions = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
+// The options that stores of tables take, and those of tables that can do without one.
+var (
+	storeOptions    = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
+	optionalOptions = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig, storespec.OnDemand}
+)
 
 // serdes are how a table's rows are written.
 type serdes[K, V any] struct {

@@ -2,7 +2,6 @@ package table
 
 import (
 	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/storespec"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 )
@@ -13,7 +12,7 @@ import (
 // Options: InMemory, NoChangelog, TopicConfig, OnDemand.
 func ToTable[K, V any](s stream.KStream[K, V], name string, opts ...store.Option) KTable[K, V] {
 	in := plan.Stream[K, V](s).Handle()
-	n, settings := stored[K, V](nil, "table.ToTable", "to-table", name, opts, append(storeOptions, storespec.OnDemand), in.Out())
+	n, settings := stored[K, V](nil, "table.ToTable", "to-table", name, opts, optionalOptions, in.Out())
 	if n == nil {
 		return KTable[K, V]{}
 	}
