@@ -48,7 +48,9 @@ func lookup[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], opname
 }
 
 func lookupInlet[K, V, T, R any](l *op.Lookup[K, V, T, R], n *graph.Node, env graph.Env, out wire.Outlet[K, R]) wire.Outlet[K, V] {
+	place := graph.PlaceOf(env)
 	return func(r topology.Record[K, V]) error {
+		place.Node = n
 		joined, dropped, err := l.Record(r)
 		if err != nil {
 			return refused(env, n, err)

@@ -27,10 +27,12 @@ func derived[K, V, V2 any](t KTable[K, V], opname, kind string, filter bool, row
 	}
 	n.Table = own
 	n.Emit = func(c *plan.Compile) error {
-		g := &graph.Node{Wire: func(_ *graph.Node, _ graph.Env, outs []any) (any, error) {
+		g := &graph.Node{Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
+			place := graph.PlaceOf(env)
 			out := outs[0].(wire.TableOutlet[K, V2])
 			d := &op.Derive[K, V, V2]{Row: row, Old: own.WantOld, Filter: filter}
 			return wire.TableOutlet[K, V](func(c wire.Change[K, V]) error {
+				place.Node = n
 				if next, ok := d.Change(c); ok {
 					return out(next)
 				}

@@ -50,7 +50,9 @@ func folded[K, V, A any](g stream.Grouped[K, V], opname, kind, name string, opts
 }
 
 func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, out wire.TableOutlet[K, A]) wire.Outlet[K, V] {
+	place := graph.PlaceOf(env)
 	return func(r topology.Record[K, V]) error {
+		place.Node = n
 		switch {
 		case r.NoKey:
 			env.Drop(n, graph.NoKey)

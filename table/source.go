@@ -48,8 +48,9 @@ func upserts[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings, g *g
 			return nil, err
 		}
 		u := &op.Upsert[K, V]{Rows: rows, Old: t.WantOld, Filtered: t.Filtered}
-		out := outs[0].(wire.TableOutlet[K, V])
+		out, place := outs[0].(wire.TableOutlet[K, V]), graph.PlaceOf(env)
 		return from(env, n, func(change wire.Change[K, V]) error {
+			place.Node = n // serdes are the user's code
 			change, ok, err := u.Change(change)
 			if err != nil {
 				return refused(env, n, t.Store, err)
