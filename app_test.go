@@ -71,7 +71,13 @@ func start(t *testing.T, top *topology.Topology, cfg millstream.Config) *member 
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	m := &member{App: app, t: t, cancel: cancel, done: make(chan error, 1)}
-	go func() { m.done <- app.Run(ctx) }()
+	go func() {
+		err := app.Run(ctx)
+		if err != nil {
+			t.Log("Run:", err)
+		}
+		m.done <- err
+	}()
 	return m
 }
 
@@ -101,10 +107,11 @@ func await(t *testing.T, b *broker.Broker, topic string, n int) []broker.Record 
 	for r, err := range b.Follow(ctx, topic) {
 		require.NoError(t, err, "after %d records of %q", len(rs), topic)
 		if rs = append(rs, r); len(rs) == n {
-			break
+			return rs
 		}
 	}
-	return rs
+	require.Fail(t, "records are missing", "%q has %d, not %d", topic, len(rs), n)
+	return nil
 }
 
 func values(rs []broker.Record) map[string]string {

@@ -18,6 +18,7 @@ type Extent struct {
 	ID              kafka.TopicID
 	Start, End      int64 // End is that of a read_uncommitted reader, looked up after the committed offsets were read
 	DeleteRetention time.Duration
+	Config          map[string]string // of the topic
 }
 
 // from decides where to begin: at the checkpoint when it can be trusted, else at the start, and why it cannot.

@@ -135,7 +135,7 @@ func (w *Worker) cut() *commit {
 	}
 	w.cfg.Hook.At(crashpoint.CutOffsets)
 	for i := range c.epochs {
-		if err := c.epochs[i].cut(w.ctx, w.producer); err != nil {
+		if err := c.epochs[i].cut(w.tenure.Load().ctx, w.producer); err != nil {
 			w.breakDown(err)
 			return nil
 		}

@@ -36,7 +36,7 @@ func (w *Worker) foreignKeys(logs map[kafka.TopicPartition]*changelog.Log, write
 		return nil, err
 	}
 	defer f.Close()
-	ctx, cancel := context.WithTimeoutCause(w.ctx, foreignTimeout, errForeign)
+	ctx, cancel := context.WithTimeoutCause(w.tenure.Load().ctx, foreignTimeout, errForeign)
 	defer cancel()
 	out := map[*changelog.Log][][]byte{}
 	for _, x := range writes {
@@ -64,7 +64,7 @@ func (w *Worker) resend(c *commit) bool {
 		c.keys = nil
 		for l, keys := range f.keys {
 			if f.err == nil {
-				f.err = l.Resend(w.ctx, w.producer, keys)
+				f.err = l.Resend(w.tenure.Load().ctx, w.producer, keys)
 			}
 		}
 		if f.err != nil {

@@ -197,26 +197,25 @@ func (o *Opener) extents(ctx context.Context, plan *topics.Plan, tps []kafka.Top
 	for _, tp := range tps {
 		out[tp] = changelog.Extent{ID: plan.Topics[tp.Topic].ID, Start: starts[tp], End: ends[tp]}
 	}
-	return out, o.retentions(ctx, out)
+	return out, o.configs(ctx, out)
 }
 
-// retentions reads how long tombstones stay in each changelog.
-func (o *Opener) retentions(ctx context.Context, to map[kafka.TopicPartition]changelog.Extent) error {
-	known := map[string]time.Duration{}
+// configs reads how long tombstones stay in each changelog, and how large its records may be.
+func (o *Opener) configs(ctx context.Context, to map[kafka.TopicPartition]changelog.Extent) error {
+	known := map[string]map[string]string{}
 	for tp, x := range to {
-		r, ok := known[tp.Topic]
+		c, ok := known[tp.Topic]
 		if !ok {
-			err := Persist(ctx, func() error {
-				c, err := o.Admin.TopicConfig(ctx, tp.Topic)
-				r = changelog.DeleteRetention(c)
+			err := Persist(ctx, func() (err error) {
+				c, err = o.Admin.TopicConfig(ctx, tp.Topic)
 				return err
 			})
-			if err != nil && !errors.Is(err, kafka.ErrNotAuthorized) { // who may not read it gets Kafka's default
+			if err != nil && !errors.Is(err, kafka.ErrNotAuthorized) { // who may not read it gets Kafka's defaults
 				return fmt.Errorf("read the configuration of changelog %q: %w", tp.Topic, err)
 			}
-			known[tp.Topic] = r
+			known[tp.Topic] = c
 		}
-		x.DeleteRetention = r
+		x.DeleteRetention, x.Config = changelog.DeleteRetention(c), c
 		to[tp] = x
 	}
 	return nil
@@ -242,6 +241,8 @@ func (o *Opener) Open(ctx context.Context, x *Opening, id graph.TaskID) (h Hando
 		}
 		h.Engines[s.Name] = e
 		if tp, ok := t.Changelogs[s.Name]; ok {
+			e = changelog.Limit(e, x.extents[tp].Config)
+			h.Engines[s.Name] = e
 			h.Logs = append(h.Logs, &changelog.Log{TopicPartition: tp, Store: s.Name, Engine: e})
 		}
 	}

@@ -64,7 +64,7 @@ func (w *Worker) adopt(h Handover) {
 
 func (w *Worker) wire(r *running) error {
 	cfg := w.cfg.Task
-	cfg.ID, cfg.Context = r.ID, w.ctx
+	cfg.ID, cfg.Context = r.ID, w.tenure.Load().ctx
 	cfg.Out = output{w}
 	cfg.Topics = func() []string { return r.Topics }
 	cfg.Released = w.cfg.Fetcher.Release
@@ -104,7 +104,7 @@ func (o output) Partitions(topic string) (int, error) { return o.w.cfg.Partition
 // Send implements task.Output.
 func (o output) Send(topic string, partition int32, r kafka.ProduceRecord) error {
 	o.w.stats.Out.Add(1)
-	return o.w.producer.Send(o.w.ctx, kafka.TopicPartition{Topic: topic, Partition: partition}, r)
+	return o.w.producer.Send(o.w.tenure.Load().ctx, kafka.TopicPartition{Topic: topic, Partition: partition}, r)
 }
 
 // Release has tasks settled and handed back: they take no more records at once, and a Released is told for each when its last
@@ -136,6 +136,8 @@ func (w *Worker) Stop() {
 // Lose has all tasks handed back with everything undone that is not settled. What the producer has not sent will not be sent: others
 // may own the changelogs by now. done is closed afterwards.
 func (w *Worker) Lose(done chan<- struct{}) {
+	// A task may be waiting for room in the producer, which will send nothing before the member has joined again.
+	w.tenure.Load().end(ErrLost)
 	w.command(func() {
 		defer close(done)
 		w.inFlight = nil // its goroutine will find the member gone
@@ -144,6 +146,7 @@ func (w *Worker) Lose(done chan<- struct{}) {
 			r.releasing, r.undo, r.cut = true, true, false
 		}
 		w.handBack()
+		w.newTenure()
 		if w.broken == nil {
 			w.producer.Close()
 			if err := w.open(); err != nil {
@@ -185,6 +188,10 @@ func (w *Worker) fail(r *running, err error) {
 		panic(crashpoint.Dead)
 	}
 	w.halt(r)
+	if w.over() {
+		r.undo = true
+		return
+	}
 	if r.err == nil {
 		r.err = err
 		w.cfg.Tell(Report{Worker: w.cfg.ID, Task: r.ID, What: Failed, Err: err})
@@ -193,7 +200,7 @@ func (w *Worker) fail(r *running, err error) {
 
 // breakDown ends all commits of the worker: nothing that is not settled will be.
 func (w *Worker) breakDown(err error) {
-	if w.broken != nil {
+	if w.broken != nil || w.over() {
 		return
 	}
 	w.broken, w.inFlight = err, nil

@@ -130,9 +130,12 @@ type Worker struct {
 	cfg   Config
 	ctx   context.Context // ends when the worker is to drop everything
 	abort context.CancelCauseFunc
-	inbox *Mailbox[message]
-	done  chan struct{}
-	stats Stats
+	// tenure ends when the member loses its tasks, or ctx does: it is what sends and users' functions wait with. Replaced by the
+	// goroutine of Run, ended by any.
+	tenure atomic.Pointer[tenure]
+	inbox  *Mailbox[message]
+	done   chan struct{}
+	stats  Stats
 	// health is what the producer last said, which only its owner may ask.
 	health atomic.Pointer[error]
 
@@ -153,6 +156,21 @@ type Worker struct {
 	timer     *time.Timer
 }
 
+// tenure is a time in which the member owns its tasks.
+type tenure struct {
+	ctx context.Context
+	end context.CancelCauseFunc
+}
+
+func (w *Worker) newTenure() {
+	t := new(tenure)
+	t.ctx, t.end = context.WithCancelCause(w.ctx)
+	w.tenure.Store(t)
+}
+
+// over says that what was not committed is void: what fails now fails because of that.
+func (w *Worker) over() bool { return w.tenure.Load().ctx.Err() != nil }
+
 // message is one of: a batch, a fetch that failed, a record that was refused, a command.
 type message struct {
 	batch   *kafka.Batch
@@ -166,6 +184,7 @@ type message struct {
 func New(ctx context.Context, cfg Config) *Worker {
 	w := &Worker{cfg: cfg, inbox: NewMailbox[message](), done: make(chan struct{}), byTP: map[kafka.TopicPartition]*running{}}
 	w.ctx, w.abort = context.WithCancelCause(ctx)
+	w.newTenure()
 	w.committer = Committer{Offsets: cfg.Offsets, Group: cfg.Group, Membership: cfg.Membership}
 	return w
 }
