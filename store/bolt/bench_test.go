@@ -47,6 +47,7 @@ func readModifyWrite(b *testing.B, pick func() uint64) {
 	ops, peak := 0, int64(0)
 	b.ReportAllocs()
 	flushes, flushed = 0, 0
+	began := cpuTime()
 	for b.Loop() {
 		keyOf(key, pick())
 		v, ts, ok, err := e.Get(key)
@@ -63,6 +64,7 @@ func readModifyWrite(b *testing.B, pick func() uint64) {
 			commit(b, e, int64(ops))
 		}
 	}
+	b.ReportMetric(float64(cpuTime()-began)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mop/s")
 	b.ReportMetric(float64(flushes), "flushes")
 	b.ReportMetric(flushed.Seconds(), "flush-s")
@@ -83,18 +85,47 @@ func commit(b *testing.B, e *bolt.Engine, offset int64) {
 	e.Settle(epoch, store.Checkpoint{Offset: offset})
 }
 
+// BenchmarkRestore restores a million rows into an empty store, in the random order of a changelog; an operation is a row.
+func BenchmarkRestore(b *testing.B) {
+	e := open(b, bolt.Options{Path: filepath.Join(b.TempDir(), "0.db")})
+	b.ResetTimer()
+	began := cpuTime()
+	load(b, e)
+	b.ReportMetric(float64(cpuTime()-began)/benchRows, "cpu-ns/row")
+	b.ReportMetric(benchRows/b.Elapsed().Seconds()/1e6, "Mrow/s")
+	require.NoError(b, e.Close(false))
+}
+
 func load(b *testing.B, e *bolt.Engine) {
-	start := time.Now()
-	var batch []store.Change
+	const size = 10_000
+	batch := make([]store.Change, size)
+	for i := range batch {
+		batch[i] = store.Change{Key: make([]byte, 16), Value: make([]byte, 100), Time: 1}
+	}
 	for n := range uint64(benchRows) {
-		k := make([]byte, 16)
-		keyOf(k, n)
-		batch = append(batch, store.Change{Key: k, Value: make([]byte, 100), Time: 1})
-		if len(batch) == 10_000 {
-			require.NoError(b, e.Restore(batch, store.Checkpoint{Offset: int64(n)}))
-			batch = batch[:0]
+		keyOf(batch[n%size].Key, n)
+		if n%size == size-1 {
+			require.NoError(b, e.Restore(batch, store.Checkpoint{Offset: int64(n + 1)}))
 		}
 	}
 	require.NoError(b, e.Flush(true))
-	b.Logf("restored at %.2f M rows/s", benchRows/time.Since(start).Seconds()/1e6)
+}
+
+// BenchmarkGetFromFile reads rows that only the file has.
+func BenchmarkGetFromFile(b *testing.B) {
+	o := bolt.Options{Path: filepath.Join(b.TempDir(), "0.db"), NoSync: true}
+	e := open(b, o)
+	load(b, e)
+	require.NoError(b, e.Close(true))
+	e = open(b, o)
+	defer e.Close(false)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	key := make([]byte, 16)
+	b.ReportAllocs()
+	for b.Loop() {
+		keyOf(key, rnd.Uint64N(benchRows))
+		if _, _, ok, err := e.Get(key); err != nil || !ok {
+			b.Fatal("a row is missing", err)
+		}
+	}
 }

@@ -43,6 +43,7 @@ type Options struct {
 
 	exclusive bool  // as if there were no room for maps: for tests
 	leastMap  int64 // a power of two: for tests
+	rewriteAt int   // rows from which a flush may write a new file: for tests
 }
 
 // Info says what Open found.
@@ -119,6 +120,9 @@ func Open(o Options) (*Engine, Info, error) {
 	if o.ReplayBytes <= 0 {
 		o.ReplayBytes = replayBytes
 	}
+	if o.rewriteAt <= 0 {
+		o.rewriteAt = rewriteFrom
+	}
 	e := &Engine{o: o, file: newFile(o), epoch: 1}
 	info, err := e.openFile()
 	if err != nil {
@@ -132,7 +136,7 @@ func Open(o Options) (*Engine, Info, error) {
 
 // openFile opens the file that is there, with a marker beside it as long as that has not succeeded.
 func (e *Engine) openFile() (info Info, err error) {
-	if err := removeIfThere(compactOf(e.o.Path)); err != nil {
+	if err := removeIfThere(newOf(e.o.Path)); err != nil {
 		return info, err
 	}
 	there, reason, err := inspect(e.o.Path)
@@ -158,7 +162,11 @@ func (e *Engine) openFile() (info Info, err error) {
 
 func (e *Engine) tryOpen(info *Info) (err error) {
 	f := e.file
-	defer f.suspect(&err)
+	defer func() {
+		if r := recover(); r != nil {
+			err = f.damaged(r)
+		}
+	}()
 	stat, err := os.Stat(f.path)
 	if err != nil {
 		return err

@@ -307,7 +307,7 @@ func (e *Engine) noScan(what string) {
 // Remove deletes the files of a closed store.
 func Remove(path string) error {
 	var err error
-	for _, p := range []string{path, markerOf(path), asideOf(path), compactOf(path)} {
+	for _, p := range []string{path, markerOf(path), asideOf(path), newOf(path)} {
 		err = errors.Join(err, removeIfThere(p))
 	}
 	return err

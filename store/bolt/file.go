@@ -148,7 +148,11 @@ func (f *file) get(key []byte) (stored []byte, err error) {
 	if f.cursor == nil {
 		return nil, nil
 	}
-	defer f.suspect(&err)
+	defer func() {
+		if r := recover(); r != nil {
+			err = f.damaged(r)
+		}
+	}()
 	f.seek = appendKey(f.seek[:0], key)
 	k, v := f.cursor.Seek(f.seek)
 	if !bytes.Equal(k, f.seek) {
@@ -157,20 +161,18 @@ func (f *file) get(key []byte) (stored []byte, err error) {
 	return v, nil
 }
 
-// suspect turns a panic of bbolt over a page that is not what it should be into an error, and marks the file so that it is moved
-// aside at the next start.
-func (f *file) suspect(err *error) {
-	r := recover()
-	if r == nil {
-		return
-	}
+// damaged turns what was recovered from a panic of bbolt, over a page that is not what it should be, into an error, and marks the file
+// so that it is moved aside at the next start. (Functions that read recover in a closure of their own: a pointer to their error
+// would be an allocation each.)
+func (f *file) damaged(r any) error {
 	if e, ok := r.(error); ok && isDeath(e) {
 		panic(r)
 	}
-	*err = fmt.Errorf("%q: %w: %v", f.path, errCorrupt, r)
+	err := fmt.Errorf("%q: %w: %v", f.path, errCorrupt, r)
 	if e := mark(f.path); e != nil {
-		*err = errors.Join(*err, e)
+		err = errors.Join(err, e)
 	}
+	return err
 }
 
 // version checks the version of the file's content; a file without one is new.

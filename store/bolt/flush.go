@@ -271,6 +271,15 @@ func (f *flusher) flush(t *table) (err error) {
 	return err
 }
 
+func (f *flusher) isEnding() bool {
+	select {
+	case <-f.ending:
+		return true
+	default:
+		return false
+	}
+}
+
 // enter takes a slot.
 func (f *flusher) enter() error {
 	if f.e.o.Slots == nil {

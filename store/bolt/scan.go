@@ -164,7 +164,11 @@ func (c *fileCursor) start(r store.Range, hasFile bool) (err error) {
 	if c.f.rows == nil {
 		return nil
 	}
-	defer c.f.suspect(&err)
+	defer func() {
+		if r := recover(); r != nil {
+			err = c.f.damaged(r)
+		}
+	}()
 	c.c = c.f.rows.Cursor()
 	switch {
 	case r.Backward && r.To == nil:
@@ -193,7 +197,11 @@ func (c *fileCursor) start(r store.Range, hasFile bool) (err error) {
 }
 
 func (c *fileCursor) step(r store.Range) (err error) {
-	defer c.f.suspect(&err)
+	defer func() {
+		if r := recover(); r != nil {
+			err = c.f.damaged(r)
+		}
+	}()
 	if r.Backward {
 		c.set(c.c.Prev())
 	} else {

@@ -27,12 +27,18 @@ type write struct {
 }
 
 func (w *write) run() error {
+	if w.spread() {
+		err := w.rewrite()
+		if err == nil || errors.Is(err, errEnding) || errors.Is(err, errCorrupt) {
+			return err
+		}
+		// No room for a second file, say. There may be some for a few pages.
+		w.rows = 0
+	}
 	w.cursor.Seek(nil, false)
 	for {
-		select {
-		case <-w.f.ending:
+		if w.f.isEnding() {
 			return errEnding
-		default:
 		}
 		from, rows := w.cursor, w.rows
 		err := w.transaction()
@@ -115,7 +121,11 @@ func (w *write) commit() (err error) {
 			err = e
 		}
 	}()
-	defer w.f.file.suspect(&err)
+	defer func() {
+		if r := recover(); r != nil {
+			err = w.f.file.damaged(r)
+		}
+	}()
 	rows, meta, err := buckets(tx)
 	if err != nil {
 		return err

@@ -37,6 +37,17 @@ func (c *Cursor) SeekBack(key []byte, before bool) {
 	c.stepBack(o)
 }
 
+// SeekIndex moves to about the i-th of n entries in order, for n not less than there are. It is whether there is one.
+func (c *Cursor) SeekIndex(i, n int) bool {
+	o := c.t.inOrder()
+	c.leaf, c.pos = int(int64(i)*int64(len(o.leaves))/int64(max(1, n))), 0
+	if c.leaf < len(o.leaves) {
+		c.pos = i % o.leaf(c.leaf).len()
+	}
+	c.settle(o)
+	return c.Valid()
+}
+
 // Next moves to the entry after the current one.
 func (c *Cursor) Next() {
 	if c.version != c.t.version {
