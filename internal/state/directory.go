@@ -190,6 +190,12 @@ func press(e store.Engine, f func()) {
 	}
 }
 
+func trim(e store.Engine) {
+	if b, ok := e.(*bolt.Engine); ok {
+		b.Trim()
+	}
+}
+
 // Return takes a borrowed store back. With keep, what is not settled is undone, the rest is written in the background, and the store stays
 // open for IdleTime; without, as for a store in memory, it is closed and what is not on disk is left to the changelog: after work was
 // lost that cannot be undone. The caller must not use the engine any more.
@@ -239,6 +245,7 @@ func (d *Directory) CloseIdle(now time.Time) error {
 			engine = nil
 		} else {
 			_ = engine.Flush(false)
+			trim(engine)
 		}
 		d.putBack(n, e, engine)
 	}

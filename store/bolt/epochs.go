@@ -31,33 +31,40 @@ func (e *Engine) Cut(emit func(store.Change) error) (uint64, error) {
 	e.cuts.Add(epoch)
 	e.epoch = e.tables[0].Epoch()
 	e.grown = max(0, e.account.Used()-e.level)
-	e.relieve()
-	if e.wantsSeal() {
+	if e.wantsSeal(e.relieve()) {
 		e.seal(epoch)
 	}
 	e.level = e.account.Used()
 	return epoch, nil
 }
 
-// relieve gives back cached memtables as memory is needed.
-func (e *Engine) relieve() {
-	e.trim()
+// relieve gives back cached memtables as memory is needed, and is whether the budget asked for more than that.
+func (e *Engine) relieve() (pressed bool) {
+	asked := e.account.Asked()
+	e.trim(asked)
 	if e.o.Budget.Full() {
 		e.flusher.waitOnce()
-		e.trim()
+		e.trim(asked)
 	}
+	return asked && e.o.Budget.Pressing()
 }
 
-// trim releases flushed tables, oldest first, while the next epoch might find no room, and always all but two: each is one more
-// place to look at for a key that none of them has.
-func (e *Engine) trim() {
+// trim releases flushed tables, oldest first, all of them or as long as the next epoch might find no room, but at most two
+// stay: each is one more place to look at for a key that none of them has.
+func (e *Engine) trim(all bool) {
 	b := e.o.Budget
 	for n := len(e.tables) - 1; n > 0 && e.tables[n].isFlushed(); n-- {
-		if n <= 2 && b.Used()+e.grown < b.Limit() {
+		if !all && n <= 2 && b.Used()+e.grown < b.Limit() {
 			return
 		}
 		e.drop(n)
 	}
+}
+
+// Trim gives back all memory whose content is on disk. Its owner calls it when the store is not used for a while.
+func (e *Engine) Trim() {
+	e.noScan("trim")
+	e.trim(true)
 }
 
 // drop releases the last table.
@@ -77,11 +84,10 @@ func (t *table) isFlushed() bool {
 }
 
 // wantsSeal is whether the active table should be written to disk.
-func (e *Engine) wantsSeal() bool {
+func (e *Engine) wantsSeal(pressed bool) bool {
 	if e.tables[0].Entries() == 0 {
 		return false
 	}
-	pressed := e.account.Asked() && e.o.Budget.Pressing()
 	return pressed || e.sealNext || e.debt > e.o.ReplayBytes || e.aged()
 }
 
@@ -92,10 +98,16 @@ func (e *Engine) aged() bool { return e.settled.Time.Sub(e.saved) > checkpointAg
 func (e *Engine) seal(epoch uint64) {
 	t := e.tables[0]
 	t.upTo, t.state = epoch, sealed
-	t.drained = t.Bytes()
-	e.account.Drain(t.drained)
+	e.drain(t)
 	e.debt, e.sealNext, e.saved = 0, false, e.settled.Time
 	e.addTable()
+}
+
+// drain tells the account what a sealed table will give back; it gets less when its epochs settle.
+func (e *Engine) drain(t *table) {
+	n := t.Bytes()
+	e.account.Drain(n - t.drained)
+	t.drained = n
 }
 
 // accept notes where the changelog stands.
@@ -139,6 +151,7 @@ func (e *Engine) enqueue(t *table) {
 		invariant.Fail("a memtable with unsettled epochs is to be flushed")
 	}
 	t.state = queued
+	e.drain(t)
 	e.flusher.add(t)
 }
 
@@ -197,8 +210,7 @@ func (e *Engine) Restore(changes []store.Change, c store.Checkpoint) error {
 	}
 	e.accept(c)
 	e.grown = max(0, e.account.Used()-before)
-	e.relieve()
-	if e.wantsSeal() {
+	if e.wantsSeal(e.relieve()) {
 		e.sealSettled()
 	}
 	e.level = e.account.Used()
@@ -211,7 +223,7 @@ func (e *Engine) Truncate() error {
 	err := e.flusher.stop()
 	e.releaseAll()
 	e.file.lock <- struct{}{}
-	err = errors.Join(err, e.file.close(), removeIfThere(e.o.Path))
+	err = errors.Join(err, e.file.close(), removeIfThere(e.o.Path), removeIfThere(newOf(e.o.Path)))
 	if there, _ := exists(filepath.Dir(e.o.Path)); there && !e.o.NoSync {
 		err = errors.Join(err, syncDir(filepath.Dir(e.o.Path)))
 	}
@@ -234,7 +246,7 @@ func (e *Engine) releaseAll() {
 // leaves the active memtable to the next cut.
 func (e *Engine) Flush(wait bool) error {
 	e.noScan("flush")
-	e.trim()
+	e.trim(false)
 	unsettled := len(e.cuts) > 0 || e.tables[0].Unsettled()
 	if !unsettled {
 		e.sealSettled()
@@ -250,7 +262,7 @@ func (e *Engine) Flush(wait bool) error {
 		}
 	}
 	err := e.flusher.waitAll()
-	e.trim()
+	e.trim(false)
 	return err
 }
 

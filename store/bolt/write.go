@@ -27,6 +27,14 @@ type write struct {
 }
 
 func (w *write) run() error {
+	// Before anything else: a new file made while an old one could not be opened would be without its rows.
+	if there, err := exists(w.f.file.path); err != nil {
+		return err
+	} else if there {
+		if err := w.f.makeFile(); err != nil {
+			return err
+		}
+	}
 	if w.spread() {
 		err := w.rewrite()
 		if err == nil || errors.Is(err, errEnding) || errors.Is(err, errCorrupt) {

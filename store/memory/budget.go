@@ -77,17 +77,22 @@ func (b *Budget) add(n int64) {
 	}
 }
 
-// press asks the account that has most to give. The callback runs without the lock: it may allocate.
+// press asks the account that has most to give, unless what those will give that have been asked already is enough. The callback
+// runs without the lock: it may allocate.
 func (b *Budget) press() {
 	b.mu.Lock()
 	var most *Account
+	left := b.used.Load() - b.draining.Load()
 	for a := range b.accounts {
-		if most == nil || a.idle() > most.idle() {
+		switch {
+		case a.asked.Load():
+			left -= a.idle()
+		case most == nil || a.idle() > most.idle():
 			most = a
 		}
 	}
 	b.mu.Unlock()
-	if most == nil || most.asked.Swap(true) {
+	if left <= b.high || most == nil || most.asked.Swap(true) {
 		return
 	}
 	if ask := most.ask.Load(); ask != nil {
