@@ -134,7 +134,8 @@ type ProduceConfig struct {
 	// Compression is "none", "gzip", "snappy", "lz4" or "zstd". Defaults to none.
 	Compression string
 	// Allowed, when set, is asked before a request is sent; an error keeps the request queued until it says nil. The runtime
-	// answers with an error when the session may have run out, so that a thawed zombie appends nothing.
+	// answers with an error when the session may have run out, so that a thawed zombie appends nothing. Called on goroutines of the
+	// producer, also at the same time; it must not block.
 	Allowed func() error
 	// OnFailure is called for each record that was refused for good, on a goroutine of the producer; it must not block and not call
 	// the producer. The record is out of the producer's hands then, and the Ticket of its epoch fails unless it returns true.

@@ -29,6 +29,9 @@ func producing(t *testing.T, cfg kafka.ProduceConfig, before func(ctx context.Co
 		}
 		p := w.producer(cfg)
 		defer p.Close()
+		for i := range int32(3) {
+			p.(kafka.Expecter).Expect(tp(i), 0)
+		}
 		for round := range 20 {
 			for i := range 30 {
 				send(ctx, t, p, tp(int32(i%3)), fmt.Sprint(round*10+i/3))
@@ -43,6 +46,7 @@ func producing(t *testing.T, cfg kafka.ProduceConfig, before func(ctx context.Co
 		}
 		k := done(ctx, t, p.Cut())
 		require.NoError(t, k.Err)
+		require.Empty(t, k.Foreign)
 		for i := range int32(3) {
 			require.Equal(t, numbers(0, 200), values(w.log(ctx, tp(i))))
 			require.Equal(t, int64(200), k.Ends[tp(i)])
@@ -104,6 +108,27 @@ func TestProduceSurvivesARemovedBroker(t *testing.T) {
 		case 12:
 			require.NoError(t, w.k.RemoveNode(0))
 		}
+	})
+}
+
+// An address may come to be another broker's while a connection to it lives: the in-process broker's connections outlive their
+// broker, and so do those through a proxy. They are given up when whoever answers there goes on to deny that it leads.
+func TestConnectionToAFormerBrokerIsGivenUp(t *testing.T) {
+	fetching(t, kafka.FetchConfig{}, func(ctx context.Context, w *world, _ kafka.Fetcher, s *collector) {
+		p := w.producer(kafka.ProduceConfig{})
+		defer p.Close()
+		send(ctx, t, p, tp(0), numbers(0, 5)...)
+		require.NoError(t, done(ctx, t, p.Cut()).Err)
+		s.until(ctx, t, func() bool { return s.next[tp(0)] == 5 })
+		require.NoError(t, w.k.RemoveNode(0))
+		_, _, err := w.k.AddNode(0, 9092)
+		require.NoError(t, err)
+		require.NoError(t, w.k.MoveTopicPartition("t", 0, 0))
+		began := time.Now()
+		send(ctx, t, p, tp(0), numbers(5, 10)...)
+		require.NoError(t, done(ctx, t, p.Cut()).Err)
+		s.until(ctx, t, func() bool { return s.next[tp(0)] == 10 })
+		assert.Less(t, time.Since(began), 3*time.Second)
 	})
 }
 

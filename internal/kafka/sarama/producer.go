@@ -32,16 +32,17 @@ type producer struct {
 
 	acked atomic.Int64 // bytes whose fate is known
 
-	mu      sync.Mutex
-	current *cut     // of records sent now
-	cuts    []*cut   // open ones, oldest first; the last is current
-	handed  []*chunk // since the dispatcher last looked
-	free    []*chunk
-	results []result
-	id      *identity // a new one that was got
-	ends    map[kafka.TopicPartition]int64
-	sick    map[*outPart]error
-	broken  error // the producer cannot go on
+	mu        sync.Mutex
+	current   *cut     // of records sent now
+	cuts      []*cut   // open ones, oldest first; the last is current
+	handed    []*chunk // since the dispatcher last looked
+	free      []*chunk
+	freeBytes int
+	results   []result
+	id        *identity // a new one that was got
+	ends      map[kafka.TopicPartition]int64
+	sick      map[*outPart]error
+	broken    error // the producer cannot go on
 
 	wake  chan struct{} // the dispatcher's
 	space chan struct{} // the owner's
@@ -138,10 +139,7 @@ func (p *producer) begin(o *outPart) error {
 	} else {
 		p.dirty = append(p.dirty, o)
 	}
-	k := &chunk{}
-	if n := len(p.free); n > 0 {
-		k, p.free = p.free[n-1], p.free[:n-1]
-	}
+	k := p.fresh()
 	k.part, k.cut, k.expect, k.end = o, p.current, o.expect, -1
 	o.open, o.expect = k, -1
 	return nil
@@ -244,8 +242,17 @@ func (p *producer) Close() {
 // somebody does, the broker says so.
 const unchecked = 1 << 10
 
+// learnTime bounds looking a topic's limit up.
+const learnTime = 5 * time.Second
+
+// mostRecord is what fits a request whatever the topic takes: Sarama ends requests at 100 MB.
+const mostRecord = 64 << 20
+
 // fits looks the topic's limit up, once per topic and some minutes.
 func (p *producer) fits(ctx context.Context, o *outPart, size int) error {
+	if size > mostRecord {
+		return fmt.Errorf("%s: %w: %d bytes, a request takes %d", o.TopicPartition, kafka.ErrTooLarge, size, mostRecord)
+	}
 	if p.codec != sarama.CompressionNone {
 		return nil // the limit is on the compressed batch: only the broker can tell
 	}
@@ -262,7 +269,9 @@ func (p *producer) fits(ctx context.Context, o *outPart, size int) error {
 
 func (p *producer) learn(ctx context.Context, o *outPart) error {
 	l := &limit{bytes: p.c.cfg.MaxMessageBytes, until: time.Now().Add(time.Minute)}
-	err := p.ask.with(ctx, func(ctx context.Context) error {
+	short, cancel := context.WithTimeout(ctx, learnTime) // while no broker answers, the configured limit has to do
+	defer cancel()
+	err := p.ask.with(short, func(ctx context.Context) error {
 		conf, err := askAny(ctx, p.ask, topicConfig(o.Topic))
 		if n, e := strconv.Atoi(conf["max.message.bytes"]); err == nil && e == nil {
 			l.bytes = n

@@ -86,13 +86,12 @@ func (r *reader) run() {
 	defer r.close()
 	for {
 		req, asked, idle := r.next()
-		if r.ctx.Err() != nil || idle && r.retire() {
+		if r.ctx.Err() != nil {
 			return
 		}
 		if req == nil {
-			select {
-			case <-r.wake:
-			case <-r.ctx.Done():
+			if !r.rest(idle) && idle && r.retire() {
+				return
 			}
 			continue
 		}
@@ -100,6 +99,27 @@ func (r *reader) run() {
 			r.lost(err)
 		}
 	}
+}
+
+// linger is how long a reader without partitions keeps its connection: one that is added again elsewhere, as after a rewind, is
+// back in a moment.
+const linger = time.Second
+
+// rest waits until there may be something to read; without partitions not for long. It returns whether it was woken.
+func (r *reader) rest(idle bool) bool {
+	var end <-chan time.Time
+	if idle {
+		t := time.NewTimer(linger)
+		defer t.Stop()
+		end = t.C
+	}
+	select {
+	case <-r.wake:
+		return true
+	case <-end:
+	case <-r.ctx.Done():
+	}
+	return false
 }
 
 func (r *reader) close() {
@@ -157,9 +177,14 @@ func (r *reader) poll(req *sarama.FetchRequest, asked map[kafka.TopicPartition]*
 			return err
 		}
 	}
-	n := r.polls.Add(1)
+	n := r.polls.Load()
+	if long := req.MaxWaitTime > int32(hotWait.Milliseconds()); long {
+		n = r.polls.Add(1)
+	}
 	frame, err := r.fetch(l, req)
-	r.polls.Add(1)
+	if n%2 == 1 {
+		r.polls.Add(1)
+	}
 	if err == nil {
 		err = parseFetch(frame, func(topic string, f *fetched) {
 			if p := asked[kafka.TopicPartition{Topic: topic, Partition: f.index}]; p != nil {
@@ -235,7 +260,11 @@ func (r *reader) refused(p *fetchPart, err error) {
 		delete(r.parts, p)
 		r.f.back(p, err)
 	}
+	denied := p.attempts >= denials
 	r.f.mu.Unlock()
+	if l := r.l.Load(); denied && l != nil {
+		l.cut() // metadata says that it leads: perhaps this is not who we think
+	}
 	r.f.c.meta.refresh(p.Topic)
 }
 

@@ -2,6 +2,8 @@ package sarama
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 
 	"github.com/IBM/sarama"
 )
@@ -15,7 +17,8 @@ type sender struct {
 	ctx      context.Context
 	stop     context.CancelFunc
 	ended    chan struct{}
-	inflight int // the dispatcher's
+	inflight int         // the dispatcher's
+	renew    atomic.Bool // the connection is not to be used again
 }
 
 // request is the batches sent together, at most one of each partition.
@@ -32,6 +35,8 @@ type result struct {
 	err  error // no answer
 	sent bool  // with err: the broker may have got the request
 	held bool  // with err: Allowed said no
+
+	broken bool // with err: no request can be made of it
 }
 
 func newSender(p *producer, addr string) *sender {
@@ -70,9 +75,9 @@ func (s *sender) run() {
 	}
 }
 
-// check drops a dead connection.
+// check drops a connection that is dead or not wanted.
 func (s *sender) check(l *link) *link {
-	if l != nil && l.dead.Load() {
+	if s.renew.Swap(false) && l != nil || l != nil && l.dead.Load() {
 		l.close()
 		return nil
 	}
@@ -98,9 +103,15 @@ func (s *sender) produce(l *link, r *request) *link {
 	}
 	if err := l.b.AsyncProduce(s.message(l, r), s.callback(l, r)); err != nil {
 		l.cut()
-		s.p.report(result{from: s, req: r, err: &unavailable{s.addr, err}, sent: true})
+		s.p.report(result{from: s, req: r, err: &unavailable{s.addr, err}, sent: true, broken: unencodable(err)})
 	}
 	return l
+}
+
+// unencodable tells a request that will never be sent from a connection that broke.
+func unencodable(err error) bool {
+	var e sarama.PacketEncodingError
+	return errors.As(err, &e) || errors.Is(err, sarama.ErrUnsupportedVersion)
 }
 
 func (s *sender) message(l *link, r *request) *sarama.ProduceRequest {

@@ -10,19 +10,30 @@ import (
 	"github.com/millstream-go/millstream/internal/kafka"
 )
 
+// denials is how often in a row a broker may say that it does not lead a partition, against what metadata says, before the
+// connection is taken to be to somebody else.
+const denials = 4
+
 // judge decides what becomes of the batches of a request.
 func (d *dispatcher) judge(r result) {
 	r.from.inflight--
 	for _, b := range r.req.batches {
 		b.part.flying = false
 		switch {
+		case r.broken:
+			d.p.breakDown(r.err)
+			return
 		case r.held:
 			b.part.again = append([]*batch{b}, b.part.again...)
 			b.part.retry = time.Now().Add(hold)
 		case r.err != nil:
 			d.again(b, r.err, r.sent)
 		default:
-			d.answer(b, r.resp.GetBlock(b.part.Topic, b.part.Partition))
+			block := r.resp.GetBlock(b.part.Topic, b.part.Partition)
+			d.answer(b, block)
+			if block != nil && moved(block.Err) && b.part.attempts >= denials {
+				r.from.renew.Store(true)
+			}
 		}
 		d.list(b.part)
 	}
@@ -111,16 +122,25 @@ func (p *producer) settle(k *chunk, n int) {
 	p.recycle(k)
 }
 
-// recycle keeps k's memory for another chunk, up to half of what the producer may hold anyway.
+// recycle keeps k's memory for another chunk, up to half of what the producer may hold anyway. Under mu.
 func (p *producer) recycle(k *chunk) {
-	held := 0
-	for _, f := range p.free {
-		held += f.memory()
-	}
 	k.reset()
-	if held+k.memory() <= p.cfg.BufferBytes/2 {
+	if m := k.memory(); p.freeBytes+m <= p.cfg.BufferBytes/2 {
 		p.free = append(p.free, k)
+		p.freeBytes += m
 	}
+}
+
+// fresh returns a chunk to be filled. Under mu.
+func (p *producer) fresh() *chunk {
+	n := len(p.free)
+	if n == 0 {
+		return &chunk{}
+	}
+	k := p.free[n-1]
+	p.free = p.free[:n-1]
+	p.freeBytes -= k.memory()
+	return k
 }
 
 func (k *chunk) memory() int { return cap(k.arena) + cap(k.recs)*int(unsafe.Sizeof(sarama.Record{})) }
