@@ -208,6 +208,3 @@ func (c *Compile) FindStore(name string) *graph.Store { return c.g.Store(name) }
 
 // Together says that the topics from which outs are read must have the same partitions.
 func (c *Compile) Together(outs ...Out) { c.together = append(c.together, outs) }
-
-// GraphNode returns the graph node that makes an output.
-func (c *Compile) GraphNode(o Out) *graph.Node { return c.ports[o].owner }

@@ -7,7 +7,6 @@
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -170,57 +169,8 @@ func (n *Node) Position() string { return n.pos }
 // Name is the name given, empty when there is none.
 func (n *Node) Name() string { return n.name }
 
-// Policy is what OnError set.
-func (n *Node) Policy() failure.Policy { return n.policy }
-
-// Builder is what n belongs to.
-func (n *Node) Builder() *Builder { return n.b }
-
 // Input returns the i-th input.
 func (n *Node) Input(i int) Out { return n.inputs[i] }
-
-// GiveName names n by position: Kafka gets a topic of that name, or a store does, so it has to be there and Named is an error.
-func (n *Node) GiveName(name string) {
-	if n == nil {
-		return
-	}
-	n.settled = true
-	n.setName(name)
-}
-
-// SetName is the Named method of handles.
-func (n *Node) SetName(name string) {
-	switch {
-	case n == nil:
-	case n.settled:
-		n.Errorf("it is named %q already; a second name, %q, would be ignored", n.name, name)
-	case n.name != "" && n.name != name:
-		n.Errorf("it is named twice: %q and %q", n.name, name)
-	default:
-		n.setName(name)
-	}
-}
-
-func (n *Node) setName(name string) {
-	if err := CheckName(name); err != nil {
-		n.Errorf("%w", err)
-		return
-	}
-	n.name = name
-}
-
-// SetSerdes is the WithSerdes method of handles: nil keeps what is there. key and value are serde.Serde of the node's types.
-func (n *Node) SetSerdes(key, value any) {
-	if n == nil {
-		return
-	}
-	if key != nil {
-		n.key = key
-	}
-	if value != nil {
-		n.value = value
-	}
-}
 
 // SetPolicy is the OnError method of handles.
 func (n *Node) SetPolicy(p failure.Policy) {
@@ -234,82 +184,4 @@ func (n *Node) SetPolicy(p failure.Policy) {
 		n.Errorf("OnError: %w", err)
 	}
 	n.policy = p
-}
-
-// KeepKey says that n's keys are those of its input i: their serde is kept, when the type is.
-func (n *Node) KeepKey(i int) *Node {
-	if n != nil {
-		n.keyFrom = n.inputs[i].Node
-	}
-	return n
-}
-
-// KeepValue says that the serde of n's values is that of its input i, when the type is.
-func (n *Node) KeepValue(i int) *Node {
-	if n != nil {
-		n.valueFrom = n.inputs[i].Node
-	}
-	return n
-}
-
-// KeySerde finds the serde of n's keys: given, kept from an input of the same type, or found by type.
-func KeySerde[K any](n *Node) (serde.Serde[K], error) {
-	t := reflect.TypeFor[K]()
-	for at := n; at != nil && at.keyType == t; at = at.keyFrom {
-		if at.key != nil {
-			return at.key.(serde.Serde[K]), nil
-		}
-	}
-	return found[K](n, "keys", "WithSerdes(key, nil)")
-}
-
-// ValueSerde finds the serde of n's values.
-func ValueSerde[V any](n *Node) (serde.Serde[V], error) {
-	t := reflect.TypeFor[V]()
-	for at := n; at != nil && at.valueType == t; at = at.valueFrom {
-		if at.value != nil {
-			return at.value.(serde.Serde[V]), nil
-		}
-	}
-	return found[V](n, "values", "WithSerdes(nil, value)")
-}
-
-// found looks the serde up by type. The mistake, if there is one, is that of n, where a serde can be given, whichever step asked.
-func found[T any](n *Node, what, how string) (serde.Serde[T], error) {
-	s, err := serde.Find[T](n.b.Registry)
-	if err != nil {
-		return nil, n.err(fmt.Errorf("no serde for its %s, which a step after it writes to a topic or a store: %w; give one with %s on the handle it returns", what, err, how))
-	}
-	return s, nil
-}
-
-// IsNilSerde says that x is no serde: nil, or an interface that holds nil.
-func IsNilSerde(x any) bool {
-	if x == nil {
-		return true
-	}
-	v := reflect.ValueOf(x)
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Interface:
-		return v.IsNil()
-	}
-	return false
-}
-
-// CheckName says whether name can be part of a topic's name: letters, digits, '.', '_' and '-', at most 249.
-func CheckName(name string) error {
-	switch {
-	case name == "":
-		return errors.New("its name is empty")
-	case name == "." || name == "..":
-		return fmt.Errorf("name %q is not allowed", name)
-	case len(name) > 249:
-		return fmt.Errorf("name %q is longer than 249 characters", name)
-	}
-	for _, r := range name {
-		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-') {
-			return fmt.Errorf("name %q has %q in it; letters, digits, '.', '_' and '-' are allowed", name, r)
-		}
-	}
-	return nil
 }

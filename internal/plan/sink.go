@@ -59,7 +59,11 @@ func (s *sink[K, V]) bind(topic string) (err error) {
 		if err = CheckName(topic); err != nil {
 			return err
 		}
-		if b.key, b.value, err = bind(s.topic.Key, s.topic.Value, topic); err != nil {
+		full := topic
+		if s.node.Sink.Internal {
+			full = graph.FullName(s.env, topic)
+		}
+		if b.key, b.value, err = bind(s.topic.Key, s.topic.Value, full); err != nil {
 			return err
 		}
 		s.bound[topic] = b

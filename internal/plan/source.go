@@ -60,6 +60,9 @@ func open[K, V any](topics []Topic[K, V]) func(*graph.Node, graph.Env, string, [
 			}
 		}
 		q := &queue[K, V]{node: n, env: env, topic: t, out: outs[0].(wire.Outlet[K, V])}
+		if n.Source.Internal {
+			topic = graph.FullName(env, topic)
+		}
 		var err error
 		q.key, q.value, err = bind(t.Key, t.Value, topic)
 		return q, err

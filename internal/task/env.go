@@ -38,6 +38,9 @@ func (t *Task) RequestCommit() { t.wanted = true }
 // Place implements graph.PlaceOf.
 func (t *Task) Place() *graph.Place { return &t.place }
 
+// FullName is the name of an internal topic in Kafka. graph.FullName finds it.
+func (t *Task) FullName(name string) string { return graph.InternalTopic(t.cfg.Application, name) }
+
 // Store implements graph.Env.
 func (t *Task) Store(name string) (store.Handle, error) {
 	i, ok := t.byName[name]
