@@ -167,7 +167,7 @@ func TestVerdicts(t *testing.T) {
 		pass(10 * time.Second)
 		assert.Zero(t, a.lost, "an answer to a former member says nothing about this one")
 		assert.Equal(t, Lost, a.g.Refused(a.g.Membership(), kafka.ErrUnknownMember))
-		w.until("lost", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.lost == 2 })
+		a.loses(2)
 		a.has(2)
 		a.stop()
 		b.stop()

@@ -30,9 +30,11 @@ const app = "app"
 
 // world is a cluster and the processes of an application, in one bubble.
 type world struct {
-	t *testing.T
-	b *broker.Broker
-	g *graph.Graph
+	t       *testing.T
+	b       *broker.Broker
+	brokers []string
+	dial    broker.Dialer
+	g       *graph.Graph
 
 	mu      sync.Mutex
 	running map[graph.TaskID]map[*process]bool
@@ -51,7 +53,7 @@ func simulateGraph(t *testing.T, g *graph.Graph, f func(w *world)) {
 		b, err := broker.New(broker.Brokers(3), broker.Virtual(), broker.Topic("in", 4))
 		require.NoError(t, err)
 		defer b.Close()
-		w := &world{t: t, b: b, g: g, running: map[graph.TaskID]map[*process]bool{}}
+		w := &world{t: t, b: b, brokers: b.Brokers(), dial: b.Dialer(), g: g, running: map[graph.TaskID]map[*process]bool{}}
 		defer w.bury()
 		f(w)
 		w.mu.Lock()
@@ -121,10 +123,10 @@ type running struct {
 
 func (w *world) start(name string, change ...func(*Config)) *process {
 	w.t.Helper()
-	p := &process{w: w, name: name, net: newWires(w.b.Dialer()), tasks: map[graph.TaskID]*running{},
+	p := &process{w: w, name: name, net: newWires(w.dial), tasks: map[graph.TaskID]*running{},
 		pauses: map[graph.TaskID]time.Duration{}, done: make(chan error, 1)}
 	var err error
-	p.client, err = sarama.New(sarama.Config{Brokers: w.b.Brokers(), Dialer: p.net.dial, ClientID: name})
+	p.client, err = sarama.New(sarama.Config{Brokers: w.brokers, Dialer: p.net.dial, ClientID: name})
 	require.NoError(w.t, err)
 	for i := range p.roles {
 		p.roles[i], err = p.client.Group()
@@ -348,6 +350,16 @@ func (p *process) commit(t topics.Task, offset int64, r *running) bool {
 func (p *process) has(n int) time.Duration {
 	p.w.t.Helper()
 	return p.w.until(fmt.Sprintf("%s has %d tasks", p.name, n), func() bool { return p.count() == n })
+}
+
+// loses waits until the process has lost n tasks since it was set up.
+func (p *process) loses(n int) {
+	p.w.t.Helper()
+	p.w.until(fmt.Sprintf("%s loses %d tasks", p.name, n), func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.lost == n
+	})
 }
 
 func (p *process) count() int {
