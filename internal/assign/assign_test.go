@@ -244,7 +244,11 @@ func TestNonsenseClaims(t *testing.T) {
 // Random groups: members with all sub-topologies join, leave and die, topics grow.
 func TestRandomGroups(t *testing.T) {
 	r := source(t)
-	for range 300 {
+	n := 300
+	if testing.Short() {
+		n = 60
+	}
+	for range n {
 		var subs []Sub
 		partitions := map[string]int{}
 		for i := range 1 + r.IntN(5) {

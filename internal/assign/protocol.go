@@ -60,7 +60,8 @@ func (s Subscription) userData() []byte {
 	return appendField(b, tagRound, binary.AppendUvarint(nil, s.Round))
 }
 
-// DecodeSubscription reads what a member sent when it joined.
+// DecodeSubscription reads what a member sent when it joined. When only the user data cannot be read, the error comes with what Kafka's
+// own fields say: the member gets no tasks then, and what it owns is not taken for free.
 func DecodeSubscription(b []byte) (Subscription, error) {
 	s := Subscription{Generation: -1, Workers: 1}
 	r := &reader{b: b}
@@ -79,8 +80,9 @@ func DecodeSubscription(b []byte) (Subscription, error) {
 	if r.err != nil {
 		return Subscription{}, fmt.Errorf("subscription: %w", r.err)
 	}
+	standard := s
 	if err := fields(data, s.field); err != nil {
-		return Subscription{}, fmt.Errorf("subscription: %w", err)
+		return standard, fmt.Errorf("subscription: %w", err)
 	}
 	return s, nil
 }

@@ -100,8 +100,13 @@ func TestForeignUserDataIsAnError(t *testing.T) {
 	m := kmsg.NewConsumerMemberMetadata()
 	m.Version = 3
 	m.UserData = []byte("\x00\x00\x00\x09java")
-	_, err := DecodeSubscription(m.AppendTo(nil))
+	m.Generation = 3
+	m.OwnedPartitions = []kmsg.ConsumerMemberMetadataOwnedPartition{{Topic: "a", Partitions: []int32{0}}}
+	s, err := DecodeSubscription(m.AppendTo(nil))
 	assert.ErrorContains(t, err, "unknown version")
+	ours := Subscription{Workers: 1, Subs: []Sub{{Topics: []string{"a"}}}, Generation: -1}
+	got := Assign(map[string]Subscription{"theirs": s, "ours": ours}, map[string]int{"a": 2})
+	assert.Equal(t, []graph.TaskID{{Partition: 1}}, got["ours"].Tasks, "the other is owned")
 }
 
 func FuzzDecodeSubscription(f *testing.F) {

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/topics"
 )
 
 // One member of two is answered with an error, once. What follows depends on what the error says of its membership.
@@ -84,6 +85,7 @@ func answered(w *world, key kmsg.Key, err *kerr.Error, lost int) {
 func TestErrorsThatNoRetryCures(t *testing.T) {
 	for err, want := range map[*kerr.Error]error{
 		kerr.GroupAuthorizationFailed: kafka.ErrNotAuthorized, kerr.InconsistentGroupProtocol: kafka.ErrInconsistentProtocol,
+		kerr.InvalidSessionTimeout: kafka.ErrInvalidGroup,
 	} {
 		t.Run(err.Message, func(t *testing.T) {
 			simulate(t, func(w *world) {
@@ -92,6 +94,28 @@ func TestErrorsThatNoRetryCures(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A topic that goes while it is read is fatal. What is processed is settled all the same, and then the group is left.
+func TestFatalErrorSettlesFirst(t *testing.T) {
+	simulate(t, func(w *world) {
+		require.NoError(t, w.b.CreateTopic("doomed", 1))
+		w.g = plain("in", "doomed")
+		a := w.start("a", func(c *Config) { c.Refresh = 10 * time.Second })
+		a.has(5)
+		hold := make(chan struct{})
+		a.mu.Lock()
+		a.hold = hold
+		a.mu.Unlock()
+		require.NoError(t, a.admin.DeleteTopics(w.t.Context(), "doomed"))
+		pass(20 * time.Second)
+		assert.ErrorContains(t, a.g.Healthy(), `"doomed" does not exist`)
+		assert.NoError(t, a.g.Allowed(), "still a member while it settles")
+		close(hold)
+		assert.ErrorIs(t, a.end(), topics.ErrInvalid)
+		assert.Equal(t, 5, a.revoked)
+		assert.ErrorIs(t, a.g.Allowed(), ErrNotMember)
+	})
 }
 
 // An error that goes on is retried at a decent pace, is seen in Healthy, and ends when it ends.

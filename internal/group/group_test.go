@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream/internal/graph"
 )
 
 func TestOneMemberRunsEverythingAndLeaves(t *testing.T) {
@@ -223,5 +225,20 @@ func TestLeaderFindsNewTopicsAndPartitions(t *testing.T) {
 		assert.Positive(t, a.revoked, "its tasks were opened again with another input")
 		a.stop()
 		b.stop()
+	})
+}
+
+// Producers and commits ask these for each request: they take no lock and no memory.
+func TestAskingIsFree(t *testing.T) {
+	simulate(t, func(w *world) {
+		a := w.start("a")
+		a.has(4)
+		task := graph.TaskID{Partition: 2}
+		assert.Zero(t, testing.AllocsPerRun(100, func() {
+			if a.g.Allowed() != nil || !a.g.Membership().Owns(task) {
+				panic("not a member")
+			}
+		}))
+		a.stop()
 	})
 }

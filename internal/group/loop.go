@@ -33,6 +33,7 @@ type loop struct {
 	pause time.Duration
 
 	stopping bool
+	fatal    error // why it stops, if not because it was asked to
 }
 
 const (
@@ -53,9 +54,9 @@ func (g *Group) run(ctx context.Context) error {
 	g.hangUp()
 	quiet()
 	<-still
-	g.identity.Store(nil)
-	g.leave(err)
-	g.publish()
+	member := g.l.member
+	g.resign() // before the coordinator lets others take over
+	g.leave(member, err)
 	return err
 }
 
@@ -65,9 +66,10 @@ func (g *Group) turn(ctx context.Context) error {
 	refresh := time.NewTicker(g.c.Refresh)
 	defer refresh.Stop()
 	stop := g.stop
+	var limit <-chan time.Time // of settling after a fatal error
 	for {
 		if l.stopping && len(l.owned) == 0 && l.settled == nil && l.dropped == nil {
-			return nil
+			return l.fatal
 		}
 		g.advance(ctx)
 		var err error
@@ -100,9 +102,13 @@ func (g *Group) turn(ctx context.Context) error {
 			if l.idle() && g.leader.Load() {
 				g.startRefresh(ctx)
 			}
+		case <-limit:
+			return l.fatal
 		}
-		if err != nil {
-			return err
+		if err != nil && l.fatal == nil { // what is processed can be settled all the same
+			l.fatal, l.stopping, limit = err, true, time.After(g.c.RebalanceTimeout)
+			g.setHealth(err)
+			g.revokeRest()
 		}
 	}
 }
@@ -142,7 +148,7 @@ func (g *Group) heard(b beatResult) {
 	}
 	switch {
 	case b.err == nil:
-		if l.call == nil && l.retry == nil {
+		if l.call == nil && l.retry == nil && l.fatal == nil {
 			g.setHealth(nil)
 		}
 	case errors.Is(b.err, kafka.ErrRebalanceInProgress):
@@ -228,7 +234,9 @@ func (g *Group) refused(o outcome) error {
 	if o.member != "" && l.member == "" {
 		l.member = o.member // the coordinator knows us by it: the next join need not leave a ghost behind
 	}
-	g.c.Logger.Warn("joining the group failed", "group", g.c.Application, "error", o.err)
+	if g.Healthy() == nil {
+		g.c.Logger.Warn("joining the group failed and is tried again", "group", g.c.Application, "error", o.err)
+	}
 	g.setHealth(fmt.Errorf("join: %w", o.err))
 	g.backOff()
 	return nil
@@ -240,7 +248,8 @@ func (g *Group) backOff() {
 }
 
 func permanent(err error) bool {
-	return errors.Is(err, kafka.ErrNotAuthorized) || errors.Is(err, kafka.ErrInconsistentProtocol) || errors.Is(err, topics.ErrInvalid)
+	return errors.Is(err, kafka.ErrNotAuthorized) || errors.Is(err, kafka.ErrInconsistentProtocol) ||
+		errors.Is(err, kafka.ErrInvalidGroup) || errors.Is(err, topics.ErrInvalid)
 }
 
 // adopt makes the assignment of a completed sync ours.
@@ -338,13 +347,8 @@ func (g *Group) lose(why string) {
 	g.c.Logger.Warn("lost the membership", "group", g.c.Application, "member", l.member, "tasks", len(l.owned), "why", why)
 	tasks := slices.Collect(maps.Keys(l.owned))
 	assign.SortTasks(tasks)
-	clear(l.owned)
-	l.member, l.generation = "", -1
 	l.settled, l.revoking, l.reopen = nil, nil, nil
-	g.identity.Store(nil)
-	g.last.Store(nil)
-	g.leader.Store(false)
-	g.publish()
+	g.resign()
 	if l.call != nil && !l.call.refresh {
 		l.call.stale = true
 		l.call.cancel()
@@ -381,24 +385,31 @@ func (g *Group) hangUp() {
 	l.call = nil
 }
 
-// leave tells the coordinator, so that others need not wait for the session to run out.
-func (g *Group) leave(why error) {
+// resign makes the App no member in the eyes of its own goroutines.
+func (g *Group) resign() {
 	l := &g.l
-	if l.member != "" {
-		reason := "stopped"
-		if why != nil {
-			reason = "failed"
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
-		aborting(ctx, g.c.Group, func() {
-			if err := g.c.Group.Leave(ctx, g.c.Application, l.member, reason); err != nil {
-				g.c.Logger.Warn("leaving the group failed", "group", g.c.Application, "error", err)
-			}
-		})
-		cancel()
-	}
-	g.last.Store(nil)
-	g.leader.Store(false)
 	l.member, l.generation = "", -1
 	clear(l.owned)
+	g.identity.Store(nil)
+	g.last.Store(nil)
+	g.leader.Store(false)
+	g.publish()
+}
+
+// leave tells the coordinator, so that others need not wait for the session to run out.
+func (g *Group) leave(member string, why error) {
+	if member == "" {
+		return
+	}
+	reason := "stopped"
+	if why != nil {
+		reason = "failed"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	aborting(ctx, g.c.Group, func() {
+		if err := g.c.Group.Leave(ctx, g.c.Application, member, reason); err != nil {
+			g.c.Logger.Warn("leaving the group failed", "group", g.c.Application, "error", err)
+		}
+	})
 }

@@ -26,6 +26,8 @@ var (
 	ErrMemberIDRequired = errors.New("kafka: member id required")
 	// ErrInconsistentProtocol (23) says that other members of the group speak another protocol.
 	ErrInconsistentProtocol = errors.New("kafka: the members of the group speak other protocols")
+	// ErrInvalidGroup (24, 26) says that the broker takes no such group id or session timeout.
+	ErrInvalidGroup = errors.New("kafka: invalid group id or session timeout")
 	// ErrFenced (47, 90) says that a producer with the same transactional id has taken over.
 	ErrFenced = errors.New("kafka: producer fenced")
 	// ErrClosed is returned by calls on what was closed.

@@ -29,6 +29,8 @@ var codes = map[sarama.KError]error{
 	sarama.ErrFencedInstancedId:                  kafka.ErrFencedInstance,
 	sarama.ErrMemberIdRequired:                   kafka.ErrMemberIDRequired,
 	sarama.ErrInconsistentGroupProtocol:          kafka.ErrInconsistentProtocol,
+	sarama.ErrInvalidGroupId:                     kafka.ErrInvalidGroup,
+	sarama.ErrInvalidSessionTimeout:              kafka.ErrInvalidGroup,
 	sarama.ErrInvalidProducerEpoch:               kafka.ErrFenced,
 	sarama.ErrProducerFenced:                     kafka.ErrFenced,
 	sarama.ErrLeaderNotAvailable:                 kafka.ErrUnavailable,
