@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/testdriver"
 )
 
 type (
@@ -141,6 +144,28 @@ func TestNoOperatorAllocates(t *testing.T) {
 			assert.GreaterOrEqual(t, n, 100)
 		})
 	}
+}
+
+func TestATopologyRunsInSeveralTasksAtOnce(t *testing.T) {
+	numbers := stream.NewTopic("numbers", serde.Int64, serde.Int64)
+	top := build(t, func(b *stream.Builder) {
+		s := stream.From(b, numbers)
+		for name, f := range operators {
+			if !strings.HasPrefix(name, "Process") { // their names are taken
+				stream.ForEach(f(s), func(intRec) {})
+			}
+		}
+	})
+	var running sync.WaitGroup
+	for range 2 {
+		d := testdriver.New(t, top)
+		running.Go(func() {
+			for i := range int64(50) {
+				testdriver.Input(d, numbers).Send(i, i)
+			}
+		})
+	}
+	running.Wait()
 }
 
 // five is a chain of five operators, all of which pass the record on.

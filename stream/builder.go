@@ -15,6 +15,8 @@
 package stream
 
 import (
+	"errors"
+
 	"github.com/millstream-go/millstream/internal/plan"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/topology"
@@ -34,6 +36,10 @@ func Serdes(r *serde.Registry) BuilderOption { return func(b *plan.Builder) { b.
 func NewBuilder(opts ...BuilderOption) *Builder {
 	b := &Builder{}
 	for _, o := range opts {
+		if o == nil {
+			b.b.Mistake("stream.NewBuilder", errors.New("an option is nil"))
+			continue
+		}
 		o(&b.b)
 	}
 	if b.b.Registry == nil {

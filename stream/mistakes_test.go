@@ -205,6 +205,10 @@ func TestMistakesOfBuilders(t *testing.T) {
 	require.ErrorContains(t, err, "the builder is nil")
 	_, err = stream.NewBuilder().Build()
 	require.ErrorContains(t, err, "the program has no steps")
+	b := stream.NewBuilder(nil)
+	stream.From(b, in)
+	_, err = b.Build()
+	require.ErrorContains(t, err, "stream.NewBuilder: an option is nil")
 }
 
 // shout is a helper of a user's, which many calls go through.

@@ -89,6 +89,11 @@ func (b *Builder) inOrder(errs topology.Errors) topology.Errors {
 	return slices.CompactFunc(errs, func(x, y *topology.Error) bool { return x.Error() == y.Error() })
 }
 
+// Mistake records a mistake that belongs to no step, at the place of the call that made it.
+func (b *Builder) Mistake(op string, err error) {
+	b.errs = append(b.errs, &topology.Error{Op: op, Pos: position(), Err: err})
+}
+
 func mistake(text string) *topology.Error {
 	return &topology.Error{Op: "stream.Builder.Build", Err: errors.New(text)}
 }
