@@ -205,6 +205,7 @@ func (t *Table) Settle(epoch uint64) {
 		t.recycle(l)
 	}
 	t.logs = append(t.logs[:0], t.logs[settled:]...)
+	t.check()
 }
 
 // bury removes the entries that the log's epoch deleted, unless a later epoch wrote them again. (An entry deleted by two epochs
@@ -232,12 +233,14 @@ func (t *Table) Undo() {
 		t.recycle(t.logs[i])
 	}
 	t.logs, t.dirty = t.logs[:0], 0
+	t.check()
 }
 
 func (t *Table) undo(n node) {
 	r, s := n.entry(), n.state()
 	t.count(r, s)
-	if s == Absent {
+	// A deletion that settled while a later epoch had written the row again was not buried then.
+	if s == Absent || s == Deleted && t.bottom && !t.pending(n.epoch()) {
 		t.remove(r)
 		return
 	}
