@@ -31,6 +31,7 @@ func TestRandomHistories(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
 			simulateGraph(t, plain("in", "more"), func(w *world) {
 				require.NoError(t, w.b.CreateTopic("more", 3))
+				w.every = 200 * time.Millisecond
 				h := &history{w: w, r: rand.New(rand.NewPCG(s, 0))}
 				for range 15 {
 					h.step()

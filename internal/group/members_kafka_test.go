@@ -31,7 +31,7 @@ func TestKafkaMembers(t *testing.T) {
 	defer admin.Close()
 	require.NoError(t, admin.CreateTopic(ctx, kafka.TopicSpec{Name: "in", Partitions: 4}))
 	w := &world{
-		t: t, brokers: []string{n.Addr}, dial: (&net.Dialer{}).DialContext, g: plain("in"), running: map[graph.TaskID]map[*process]bool{},
+		t: t, brokers: []string{n.Addr}, dial: (&net.Dialer{}).DialContext, g: plain("in"), every: 50 * time.Millisecond, running: map[graph.TaskID]map[*process]bool{},
 	}
 	defer w.bury()
 	show := func() string {
