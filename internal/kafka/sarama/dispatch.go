@@ -225,17 +225,17 @@ func (d *dispatcher) identify(o *outPart) bool {
 	return false
 }
 
-// fetchIdentity asks for a producer id until it gets one.
+// fetchIdentity asks for a producer id until it gets one, or is told that it may not have one.
 func (p *producer) fetchIdentity() {
 	for n := 0; ; n++ {
 		id, err := p.newIdentity()
-		if err == nil || !transient(err) {
-			p.mu.Lock()
-			p.id = id
-			p.mu.Unlock()
-			if err != nil {
-				p.breakDown(err)
-			}
+		p.mu.Lock()
+		p.id, p.noID = id, err
+		p.mu.Unlock()
+		if isNotAuthorized(err) {
+			p.breakDown(err)
+		}
+		if err == nil || isNotAuthorized(err) {
 			poke(p.wake)
 			return
 		}
@@ -254,7 +254,10 @@ func (p *producer) newIdentity() (id *identity, err error) {
 			if err != nil {
 				return nil, err
 			}
-			return &identity{resp.ProducerID, resp.ProducerEpoch}, failure(resp.Err)
+			if err := failure(resp.Err); err != nil {
+				return nil, err
+			}
+			return &identity{resp.ProducerID, resp.ProducerEpoch}, nil
 		})
 		return err
 	})

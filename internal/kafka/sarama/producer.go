@@ -40,6 +40,7 @@ type producer struct {
 	freeBytes int
 	results   []result
 	id        *identity // a new one that was got
+	noID      error     // why there is no new one
 	ends      map[kafka.TopicPartition]int64
 	sick      map[*outPart]error
 	broken    error // the producer cannot go on
@@ -220,7 +221,7 @@ func (p *producer) Healthy() error {
 	for _, err := range p.sick {
 		return err
 	}
-	return nil
+	return p.noID
 }
 
 // Close abandons what is not acknowledged.
