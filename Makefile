@@ -5,7 +5,7 @@ PLATFORMS   := linux/amd64 linux/386 windows/amd64 darwin/arm64
 FUZZTIME    := 10s
 SEEDS       := 500
 
-.PHONY: help test race vet lint fuzz kafka-test
+.PHONY: help test race vet lint fuzz kafka-test bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,3 +28,6 @@ fuzz: ## every Fuzz function for FUZZTIME (10s)
 
 kafka-test: ## the tests under the tag kafka, on a real Apache Kafka 4.3.0 from Maven
 	scripts/kafka-test
+
+bench: ## the table of docs/performance.md, on a real Apache Kafka 4.3.0 from Maven; BENCH="-quick" for a smoke test
+	cd bench && go vet ./... && go run . $(BENCH)

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// create makes topics of four partitions.
+func (b *bench) create(ctx context.Context, names ...string) error {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	for _, name := range names {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, b.client)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return fmt.Errorf("create %q: %w", t.Topic, err)
+		}
+	}
+	return nil
+}
+
+// load writes records [0, n), with keys by Kafka's default partitioner, as key says.
+func (b *bench) load(ctx context.Context, topic string, n int64, key func(int64) int64) error {
+	began := time.Now()
+	failed := make(chan error, 1)
+	const perSlab = 1000
+	var slab []byte
+	for i := range n {
+		if i%perSlab == 0 {
+			slab = make([]byte, 0, perSlab*(8+valueSize))
+		}
+		at := len(slab)
+		slab = appendValue(appendKey(slab, key(i)), i)
+		r := &kgo.Record{Topic: topic, Key: slab[at : at+8], Value: slab[at+8:]}
+		b.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+			if err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		})
+	}
+	if err := b.client.Flush(ctx); err != nil {
+		return err
+	}
+	select {
+	case err := <-failed:
+		return err
+	default:
+	}
+	fmt.Fprintf(os.Stderr, "loaded %d records into %q in %.1f s\n", n, topic, time.Since(began).Seconds())
+	return nil
+}
+
+// read calls f with everything in a topic, each partition in order.
+func (b *bench) read(ctx context.Context, topic string, f func(*kgo.Record) error) error {
+	ends, err := b.ends(ctx, topic)
+	if err != nil {
+		return err
+	}
+	from := map[int32]kgo.Offset{}
+	left := 0
+	for p, end := range ends {
+		if end > 0 {
+			from[p] = kgo.NewOffset().At(0)
+			left++
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	c, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for left > 0 {
+		fetches := c.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		var bad error
+		fetches.EachRecord(func(r *kgo.Record) {
+			if bad == nil {
+				bad = f(r)
+			}
+			if r.Offset == ends[r.Partition]-1 {
+				left--
+			}
+		})
+		if bad != nil {
+			return bad
+		}
+	}
+	return nil
+}
+
+// ends returns where the partitions of a topic end.
+func (b *bench) ends(ctx context.Context, topic string) (map[int32]int64, error) {
+	req := kmsg.NewPtrListOffsetsRequest()
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = topic
+	for p := range int32(partitions) {
+		x := kmsg.NewListOffsetsRequestTopicPartition()
+		x.Partition, x.Timestamp = p, -1
+		t.Partitions = append(t.Partitions, x)
+	}
+	req.ReplicaID, req.Topics = -1, append(req.Topics, t)
+	out := map[int32]int64{}
+	for _, shard := range b.client.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return nil, shard.Err
+		}
+		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return nil, err
+				}
+				out[p.Partition] = p.Offset
+			}
+		}
+	}
+	return out, nil
+}
+
+func number(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }
