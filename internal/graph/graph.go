@@ -15,7 +15,7 @@ type Graph struct {
 	Stores   []*Store
 	Topics   []*Topic // internal ones: repartition topics
 	Subs     []*Sub
-	Together [][]string // topics whose partition counts must agree (co-partitioned)
+	Together [][]string // topics, or patterns of sources, whose partition counts must agree (co-partitioned)
 }
 
 // Kind is what a node is to the runtime.

@@ -18,7 +18,8 @@ func (c *Compile) finish() topology.Errors {
 			topics = append(topics, sourcesOf(c.ports[o].owner, seen)...)
 		}
 		slices.Sort(topics)
-		if topics = slices.Compact(topics); len(topics) > 1 {
+		// A pattern alone stands for topics that have to agree with each other.
+		if topics = slices.Compact(topics); len(topics) > 1 || len(topics) == 1 && c.reads(topics[0]) {
 			c.g.Together = append(c.g.Together, topics)
 		}
 	}
@@ -80,13 +81,21 @@ func (c *Compile) subs() {
 	}
 }
 
-// sourcesOf returns the topics from which n is read within its sub-topology, those of nodes seen before left out.
+// reads says that a source reads by pattern.
+func (c *Compile) reads(pattern string) bool {
+	return slices.ContainsFunc(c.g.Nodes, func(n *graph.Node) bool { return n.Kind == graph.Source && n.Source.Pattern == pattern })
+}
+
+// sourcesOf returns the topics, or the patterns of topics, from which n is read within its sub-topology, those of nodes seen before left out.
 func sourcesOf(n *graph.Node, seen map[*graph.Node]bool) []string {
 	if seen[n] {
 		return nil
 	}
 	seen[n] = true
 	if n.Kind == graph.Source {
+		if n.Source.Pattern != "" {
+			return []string{n.Source.Pattern}
+		}
 		return n.Source.Topics
 	}
 	var out []string

@@ -160,10 +160,15 @@ func (c *counter) one(topic string, partial bool) int {
 	return most
 }
 
+// fullNames returns the topics of a group of Graph.Together, those that its patterns match included.
 func (c *counter) fullNames(g []string) []string {
-	out := make([]string, len(g))
-	for i, t := range g {
-		out[i] = c.full(t)
+	var out []string
+	for _, t := range g {
+		if slices.Contains(c.patterns, t) {
+			out = append(out, c.matched[t]...)
+			continue
+		}
+		out = append(out, c.full(t))
 	}
 	return out
 }
@@ -190,7 +195,7 @@ func (c *counter) disagreements() error {
 	var errs []error
 	for _, g := range c.g.Together {
 		full := c.fullNames(g)
-		for _, t := range full[1:] {
+		for _, t := range full[min(1, len(full)):] {
 			if a, b := c.counts[full[0]], c.counts[t]; a != b {
 				errs = append(errs, invalidf("topic %q has %d partitions and topic %q has %d; they are joined or merged by key, so their partition "+
 					"counts must agree: make them the same, or repartition one of the streams", full[0], a, t, b))

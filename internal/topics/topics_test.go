@@ -182,6 +182,8 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"all topics that are missing are named", []string{"b:1"}, build().sub("<a", "<b").sub("<c").g, []string{`"a", "c"`, "do not exist"}},
 		{"topics that are joined have other counts", []string{"a:4", "b:6"}, build().sub("<a", "<b").together("a", "b").g,
 			[]string{`topic "a" has 4 partitions`, `topic "b" has 6`}},
+		{"a topic that a pattern matches has another count", []string{"log-a:4", "log-b:3", "b:4"}, build().sub("~log-.*", "<b").together("b", "log-.*").g,
+			[]string{`topic "b" has 4 partitions`, `topic "log-b" has 3`}},
 		{"a number given to a repartition topic does not fit what it is joined with", []string{"in:2", "table:3"},
 			build().topic("r-repartition", 4).sub("<in", ">r-repartition").sub("<r-repartition", "<table").together("r-repartition", "table").g,
 			[]string{`"app-r-repartition" has 4`, `"table" has 3`}},
