@@ -81,32 +81,6 @@ func (w *Worker) dueAt() time.Time {
 	return at
 }
 
-// written is what the tasks wrote to their stores since the last cut.
-func (w *Worker) written() int64 {
-	var n int64
-	for _, r := range w.tasks {
-		for _, e := range r.Engines {
-			n += e.Dirty()
-		}
-	}
-	return n
-}
-
-// full says that records have to wait: so much was written since the last cut that the commit in flight comes first, or the
-// memory of all stores is used up, until some of it is on disk.
-func (w *Worker) full() bool {
-	return w.inFlight != nil && w.written() >= fullBytes || w.cfg.Budget.Full() && w.stateful()
-}
-
-func (w *Worker) stateful() bool {
-	for _, r := range w.tasks {
-		if len(r.Engines) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // step takes the commit in flight as far as it goes, begins the next one when it is due, and hands back what is settled.
 func (w *Worker) step() {
 	w.advance()

@@ -118,11 +118,9 @@ type Stats struct {
 }
 
 const (
-	perRound   = 1000                  // records of a task before the next one has its turn, at most
-	longRound  = 20 * time.Millisecond // fewer records then
-	idleCut    = 20 * time.Millisecond // without input, a cut is due that soon
-	earlyBytes = 8 << 20               // written to stores since the last cut
-	fullBytes  = 4 * earlyBytes        // more waits for the commit in flight
+	perRound  = 1000                  // records of a task before the next one has its turn, at most
+	longRound = 20 * time.Millisecond // fewer records then
+	idleCut   = 20 * time.Millisecond // without input, a cut is due that soon
 )
 
 // Worker is a goroutine with tasks. Its methods but Run are safe from any goroutine.
@@ -152,6 +150,7 @@ type Worker struct {
 	soon      bool // a cut is wanted now
 	letters   bool // dead letters were sent for records that a broker refused, since the last ticket
 	stopping  bool
+	fullSince time.Time // zero: memory is not used up
 	broken    error
 	timer     *time.Timer
 }
@@ -351,18 +350,14 @@ func (w *Worker) wait() {
 		w.health.Store(nil)
 	}
 	w.timer.Reset(w.pause())
-	var ticket, room <-chan struct{}
+	var ticket <-chan struct{}
 	var answer <-chan error
-	if w.cfg.Budget.Full() {
-		room = w.cfg.Budget.Room()
-	}
 	if c := w.inFlight; c != nil {
 		ticket, answer = c.waitFor()
 	}
 	select {
 	case <-w.inbox.Wake():
 	case <-ticket:
-	case <-room:
 	case err := <-answer:
 		w.inFlight.err, w.inFlight.answered = err, true
 	case <-w.timer.C:
@@ -376,6 +371,9 @@ func (w *Worker) pause() time.Duration {
 	at := now.Add(time.Second) // the producer's health is looked at then
 	if w.inFlight == nil && w.dirty() {
 		at = w.dueAt()
+	}
+	if next := now.Add(relief); !w.fullSince.IsZero() && next.Before(at) {
+		at = next
 	}
 	for _, r := range w.tasks {
 		if next, ok := r.task.NextWake(); ok && !r.stopped && next.Before(at) {
