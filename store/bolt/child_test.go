@@ -183,7 +183,9 @@ func childVerify(w workload, path string, end int) error {
 
 // childWrite goes on from epoch end for ever. It says which epoch it is about to settle.
 func childWrite(w workload, path string, end int) error {
-	e, _, err := bolt.Open(writerOptions(path).RewriteAt(450))
+	o := writerOptions(path)
+	o.RewriteRows = 450
+	e, _, err := bolt.Open(o)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ type Options struct {
 	NoSync bool
 	// TransactionBytes bounds the pages that one transaction of a flush touches. Defaults to 16 MiB.
 	TransactionBytes int64
+	// RewriteRows is from how many rows on a flush may write a new file rather than change the old one in place.
+	// Defaults to 4,096.
+	RewriteRows int
 	// ReplayBytes is how much changelog may have to be replayed after a crash before the engine flushes of its own.
 	// Defaults to 256 MiB.
 	ReplayBytes int64
@@ -43,7 +46,7 @@ type Options struct {
 
 	exclusive bool  // as if there were no room for maps: for tests
 	leastMap  int64 // a power of two: for tests
-	rewriteAt int   // rows from which a flush may write a new file: for tests
+
 }
 
 // Info says what Open found.
@@ -120,8 +123,8 @@ func Open(o Options) (*Engine, Info, error) {
 	if o.ReplayBytes <= 0 {
 		o.ReplayBytes = replayBytes
 	}
-	if o.rewriteAt <= 0 {
-		o.rewriteAt = rewriteFrom
+	if o.RewriteRows <= 0 {
+		o.RewriteRows = rewriteFrom
 	}
 	e := &Engine{o: o, file: newFile(o), epoch: 1}
 	info, err := e.openFile()

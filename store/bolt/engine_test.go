@@ -38,6 +38,8 @@ func pathIn(t testing.TB) string { return filepath.Join(t.TempDir(), "store", "0
 
 func TestEngine(t *testing.T) {
 	tight := bolt.Options{NoSync: true, TransactionBytes: 20 << 10, PageSize: 4096, ReplayBytes: 100 << 10}
+	rewriting := tight
+	rewriting.RewriteRows = 40
 	for name, options := range map[string]bolt.Options{
 		"default":                     {NoSync: true},
 		"many small transactions":     tight,
@@ -105,7 +107,7 @@ func TestTheMapGrowsUnderReaders(t *testing.T) {
 
 // TestNewFilesAreWhatBboltExpects checks files that flushes have written page by page with bbolt's own check.
 func TestNewFilesAreWhatBboltExpects(t *testing.T) {
-	o := bolt.Options{Path: pathIn(t), NoSync: true, PageSize: 1024}.RewriteAt(1)
+	o := bolt.Options{Path: pathIn(t), NoSync: true, PageSize: 1024, RewriteRows: 1}
 	for _, rows := range []int{1, 10, 300, 20_000} {
 		for name, key := range map[string]func(i int) string{
 			"short keys": func(i int) string { return fmt.Sprint(i * 7919 % 20_000) },

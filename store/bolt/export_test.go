@@ -6,9 +6,6 @@ func (o Options) Exclusive() Options { o.exclusive = true; return o }
 // SmallMap returns o with maps that start at n bytes, a power of two.
 func (o Options) SmallMap(n int64) Options { o.leastMap = n; return o }
 
-// RewriteAt returns o with flushes of n rows and more writing new files.
-func (o Options) RewriteAt(n int) Options { o.rewriteAt = n; return o }
-
 // Mapped returns the size of the engine's map.
 func (e *Engine) Mapped() int { return e.file.mapped }
 

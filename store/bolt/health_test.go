@@ -54,7 +54,7 @@ func TestFailingFlushesAreRepeated(t *testing.T) {
 
 // TestAFileThatCannotBeOpenedAgainLosesNothing takes the file away while the map has to grow.
 func TestAFileThatCannotBeOpenedAgainLosesNothing(t *testing.T) {
-	o := bolt.Options{Path: pathIn(t), NoSync: true, PageSize: 4096}.SmallMap(128 << 10).RewriteAt(1000)
+	o := bolt.Options{Path: pathIn(t), NoSync: true, PageSize: 4096, RewriteRows: 1000}.SmallMap(128 << 10)
 	e := open(t, o)
 	putRows(t, e, 0, 500, "value")
 	settle(t, e, 1)

@@ -118,7 +118,7 @@ func eachRow(tx *bbolt.Tx, f func(key, stored []byte) error) error {
 func (w *write) spread() bool {
 	n := w.t.Entries()
 	f := w.f.file
-	if n < w.f.e.o.rewriteAt || w.t.view {
+	if n < w.f.e.o.RewriteRows || w.t.view {
 		return false
 	}
 	if f.db == nil {
