@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -178,7 +179,7 @@ output.topic.partitions=5
 	}
 	c := defaults()
 	c.Stream.Name, c.Table.Name = "user-events", "users"
-	now := at(1_800_000_000)
+	now := time.UnixMilli(time.Now().AddDate(0, 0, -2).UnixMilli()) // a broker refuses what lies an hour ahead, and deletes what is a week old
 	messages := func(yield func(Message) bool) {
 		for m := range generate(500, 3, now) {
 			if !yield(m) {
