@@ -1,6 +1,7 @@
 package bolt_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -196,6 +197,41 @@ func TestPressureSealsAndFlushes(t *testing.T) {
 	assert.Positive(t, asked)
 	assert.Greater(t, flushes, 2)
 	assert.LessOrEqual(t, peak, budget.Limit()*5/4)
+	assert.Zero(t, budget.Used())
+}
+
+// TestStoresShareABudget has several owners write at once to stores that together have far more rows than memory.
+func TestStoresShareABudget(t *testing.T) {
+	const owners, rows = 4, 20_000
+	budget, slots := memory.NewBudget(3<<20), make(chan struct{}, 1)
+	failed := make(chan error, owners)
+	for owner := range owners {
+		e := open(t, bolt.Options{Path: pathIn(t), NoSync: true, Budget: budget, Slots: slots})
+		go func() {
+			failed <- func() error {
+				for i := range rows * (owner + 1) / owners {
+					if err := e.Put(fmt.Appendf(nil, "%d", i*7919%rows), make([]byte, 80), 0); err != nil {
+						return err
+					}
+					if i%200 == 0 {
+						epoch, err := e.Cut(func(store.Change) error { return nil })
+						if err != nil {
+							return err
+						}
+						e.Settle(epoch, storetest.Checkpoint(int64(i)))
+					}
+				}
+				n, err := e.Len()
+				if err == nil && n != int64(rows*(owner+1)/owners) {
+					err = fmt.Errorf("store %d has %d rows", owner, n)
+				}
+				return errors.Join(err, e.Close(true))
+			}()
+		}()
+	}
+	for range owners {
+		require.NoError(t, <-failed)
+	}
 	assert.Zero(t, budget.Used())
 }
 

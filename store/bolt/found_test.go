@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -203,7 +204,7 @@ func FuzzCheckpoint(f *testing.F) {
 	f.Fuzz(func(t *testing.T, topic []byte, offset, ms int64) {
 		c := storetest.Checkpoint(0)
 		copy(c.TopicID[:], topic)
-		c.Offset, c.Time = offset, c.Time.Add(0)
+		c.Offset, c.Time = offset, time.UnixMilli(ms).UTC()
 		got, err := bolt.DecodeCheckpoint(bolt.AppendCheckpoint(nil, c))
 		require.NoError(t, err)
 		require.Equal(t, c, got)
