@@ -136,6 +136,13 @@ func (s *collector) at(tp kafka.TopicPartition) int64 {
 	return s.next[tp]
 }
 
+// got returns the values read of a partition so far.
+func (s *collector) got(tp kafka.TopicPartition) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return values(s.records[tp])
+}
+
 // until waits for f to hold, and releases what was delivered.
 func (s *collector) until(ctx context.Context, t *testing.T, f func() bool) {
 	t.Helper()
