@@ -202,3 +202,15 @@ func keyOf(p, n int) []byte {
 		}
 	}
 }
+
+// The same on real sockets and in real time.
+func TestOnTCP(t *testing.T) {
+	b := broker.Start(t, broker.Brokers(3), broker.Topic("in", 4), broker.Topic("out", 4))
+	m := start(t, upper(t), config(t, b))
+	write(t, b, "in", 0, 1000)
+	assert.Len(t, values(await(t, b, "out", 1000)), 1000)
+	before := time.Now()
+	m.stop()
+	assert.Less(t, time.Since(before), 10*time.Second)
+	assert.Equal(t, int64(1000), committed(t, b, "app", "in"))
+}

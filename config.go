@@ -30,7 +30,7 @@ import (
 //	MaxProcessingTime   5m
 //	StopTimeout         30s
 //	MemoryBudget        64 MB
-//	MaxTaskIdle         0: never wait for a topic that has nothing
+//	MaxTaskIdle         0: wait for what is on the broker, no longer
 //	ReplicationFactor   -1: the broker's default
 //	TopicConfig         none beyond what each kind of topic needs
 //	ClientID            ApplicationID
@@ -71,7 +71,8 @@ type Config struct {
 	StopTimeout time.Duration
 	// MemoryBudget is what all stores together may hold in memory, in bytes.
 	MemoryBudget int64
-	// MaxTaskIdle is how long a task whose topics are merged by time waits for one that is empty although caught up.
+	// MaxTaskIdle is how long a task whose topics are merged by time waits for one that is empty although caught up. Negative: it
+	// does not even wait for records that are known to be on the broker.
 	MaxTaskIdle time.Duration
 
 	// ReplicationFactor is that of the internal topics which the App creates.
@@ -211,7 +212,6 @@ func (c Config) checkTimes() []error {
 		{"RebalanceTimeout", c.RebalanceTimeout, minSession},
 		{"MaxProcessingTime", c.MaxProcessingTime, minSession},
 		{"StopTimeout", c.StopTimeout, time.Millisecond},
-		{"MaxTaskIdle", c.MaxTaskIdle, 0},
 	} {
 		if f.value < f.least {
 			errs = append(errs, fmt.Errorf("Config.%s is %v: at least %v is needed", f.name, f.value, f.least))

@@ -19,14 +19,14 @@ import (
 func TestNewReturnsAllMistakesAtOnce(t *testing.T) {
 	_, err := millstream.New(nil, millstream.Config{
 		ApplicationID: "a b", Brokers: []string{"localhost"}, CommitInterval: -1, SessionTimeout: time.Second, HeartbeatInterval: 2 * time.Second,
-		MemoryBudget: 1, ReplicationFactor: -2, Compression: "rar", Workers: -1, MaxTaskIdle: -1,
+		MemoryBudget: 1, ReplicationFactor: -2, Compression: "rar", Workers: -1,
 		SASL: &millstream.SASL{Mechanism: "PLAIN"}, OnDecodeError: failure.DeadLetter(""),
 	})
 	require.Error(t, err)
 	for _, want := range []string{
 		"the topology is nil", `Config.ApplicationID is "a b"`, `Config.Brokers has "localhost"`, "Config.CommitInterval is -1ns",
 		"Config.HeartbeatInterval is 2s, not less than Config.SessionTimeout, 1s", "Config.MemoryBudget is 1 bytes", "Config.ReplicationFactor is -2",
-		`Config.Compression is "rar"`, "Config.Workers is -1", "Config.MaxTaskIdle is -1ns", "Config.SASL.User is not set", "Config.SASL.Password is not set",
+		`Config.Compression is "rar"`, "Config.Workers is -1", "Config.SASL.User is not set", "Config.SASL.Password is not set",
 		"Config.OnDecodeError: ",
 	} {
 		assert.ErrorContains(t, err, want)
