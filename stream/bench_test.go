@@ -82,7 +82,7 @@ var operators = map[string]func(ints) ints{
 	},
 	"FlatMapValues": func(s ints) ints { return stream.FlatMapValues(s, func(int64) iter.Seq[int64] { return pair }) },
 	"FlatMapRecords": func(s ints) ints {
-		seq := iter.Seq[intRec](func(yield func(intRec) bool) { _ = yield(intRec{}) && yield(intRec{}) })
+		seq := iter.Seq[intRec](func(yield func(intRec) bool) { _ = yield(intRec{}) && yield(intRec{Key: 1}) })
 		return stream.FlatMapRecords(s, func(intRec) iter.Seq[intRec] { return seq })
 	},
 	"FlatMapRecordValues": func(s ints) ints {

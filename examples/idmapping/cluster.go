@@ -119,13 +119,13 @@ func (k cluster) partitions(ctx context.Context, topic string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("look topic %q up: %w", topic, err)
 	}
-	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return 0, fmt.Errorf("look topic %q up: %w", topic, err)
-		}
-		return len(t.Partitions), nil
+	if len(resp.Topics) != 1 {
+		return 0, fmt.Errorf("look topic %q up: the answer is about %d topics", topic, len(resp.Topics))
 	}
-	return 0, fmt.Errorf("look topic %q up: no answer", topic)
+	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
+		return 0, fmt.Errorf("look topic %q up: %w", topic, err)
+	}
+	return len(resp.Topics[0].Partitions), nil
 }
 
 func (k cluster) close() { k.client.Close() }

@@ -42,7 +42,6 @@ type fetchPart struct {
 	epoch   int32
 	greeted bool // something was delivered since Add
 	corrupt int  // fetches of this part alone that could not be decoded
-	suspect bool // to be fetched alone
 	probes  int  // times that its offset was said to be out of range and was not
 	topic   kafka.TopicID
 
