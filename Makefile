@@ -18,6 +18,7 @@ race: ## the same, shortened, with the race detector
 
 vet: ## go vet for every platform, without cgo, the tests under the tag kafka included
 	@set -e; for p in $(PLATFORMS); do echo "vet $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go vet -tags kafka ./...; done
+	cd bench && go vet ./...
 
 lint: ## gofmt and staticcheck
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
@@ -31,3 +32,6 @@ kafka-test: ## the tests under the tag kafka, on a real Apache Kafka 4.3.0 from 
 
 bench: ## the table of docs/performance.md, on a real Apache Kafka 4.3.0 from Maven; BENCH="-quick" for a smoke test
 	cd bench && go vet ./... && go run . $(BENCH)
+
+bench: ## the figures of docs/performance.md, on a real Kafka (BENCH="-quick -only pass" to look at a part)
+	cd bench && go run . $(BENCH)
