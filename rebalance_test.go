@@ -81,18 +81,23 @@ func TestMembersComeAndGo(t *testing.T) {
 		stopFeed := feed(t, b, "in", n)
 		await(t, b, "out", n)
 		longest := gaps(t, b, "out")
+		keeps := func(kept []string) {
+			for p, gap := range longest() {
+				if slices.Contains(kept, "0_"+string(rune('0'+p))) {
+					assert.Less(t, gap, time.Second, "partition %d, which was kept", p)
+				}
+			}
+		}
 		second := start(t, upper(t), config(t, b))
 		time.Sleep(20 * time.Second)
 		assert.Len(t, first.Tasks(), n/2)
 		assert.Len(t, second.Tasks(), n/2)
-		kept := names(first.Tasks())
-		for p, gap := range longest() {
-			if slices.Contains(kept, "0_"+string(rune('0'+p))) {
-				assert.Less(t, gap, time.Second, "partition %d, which was kept", p)
-			}
-		}
+		keeps(names(first.Tasks()))
+		longest = gaps(t, b, "out")
+		kept := names(second.Tasks())
 		first.stop()
 		time.Sleep(20 * time.Second)
+		keeps(kept)
 		assert.Len(t, second.Tasks(), n)
 		require.NoError(t, second.Ready())
 		written := stopFeed()
