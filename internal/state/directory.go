@@ -40,9 +40,11 @@ type Options struct {
 	Died     func()               // told when a crash point killed a flush. Defaults to nothing.
 
 	// TransactionBytes bounds one transaction of a flush. Defaults to 16 MiB; a simulation makes it small, so that there are several.
-	// RewriteRows is from how many rows on a flush may write a new file. Defaults to 4,096; a simulation makes it small, to have both ways.
 	TransactionBytes int64
-	RewriteRows      int
+	// RewriteRows is from how many rows on a flush may write a new file. Defaults to 4,096; a simulation makes it small, to have both ways.
+	RewriteRows int
+	// ReplayBytes is how much changelog a store may owe to its file before it flushes. Defaults to 256 MiB; a simulation makes it small.
+	ReplayBytes int64
 }
 
 // Directory is the state of one App: `<root>/<application>/<store>/<partition>.db`. The path has no sub-topology number in it, so that a
@@ -184,6 +186,7 @@ func (d *Directory) open(n Name, kind Kind) (store.Engine, bolt.Info, error) {
 		Path: d.file(n), Budget: d.budget, PageSize: d.o.PageSize, NoSync: d.o.NoSync, Slots: d.slots,
 		OnFlush: d.o.OnFlush, Hook: d.o.Hook, Died: d.o.Died, TransactionBytes: d.o.TransactionBytes,
 		RewriteRows: d.o.RewriteRows,
+		ReplayBytes: d.o.ReplayBytes,
 	})
 }
 

@@ -1,0 +1,154 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"go.uber.org/goleak"
+
+	"github.com/millstream-go/millstream/internal/crashpoint"
+)
+
+var (
+	seed      = flag.Uint64("seed", 0, "the one history to run, counted from 1; 0: the first -histories")
+	histories = flag.Int("histories", 50, "how many histories to run")
+	verbose   = flag.Bool("journal", false, "print what the Apps of a failing history logged")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// enough is how many histories meet every kind of fault.
+const enough = 50
+
+// realLimit is how long one history may take. One that hangs does so because a goroutine waits for a mutex, which stops the bubble's
+// clock; where it hangs is then printed.
+const realLimit = 30 * time.Second
+
+func TestHistories(t *testing.T) {
+	first, n := uint64(1), uint64(*histories)
+	if *seed != 0 {
+		first, n = *seed, 1
+	} else if testing.Short() {
+		n = min(n, 8)
+	}
+	began := time.Now()
+	sum := &summary{counts: map[string]int{}}
+	run := func(first, n uint64) {
+		t.Run("of", func(t *testing.T) {
+			for s := first; s < first+n; s++ {
+				t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
+					t.Parallel()
+					sum.add(simulate(t, newPlan(s)))
+				})
+			}
+		})
+	}
+	run(first, n)
+	if n >= enough {
+		// Whether a fault takes effect is a matter of what the Apps happen to do meanwhile.
+		for s := n + 1; s <= 2*n && len(sum.missing()) > 0 && !t.Failed(); s += 10 {
+			run(s, 10)
+		}
+		assert.Empty(t, sum.missing(), "faults that never took effect")
+	}
+	t.Logf("%v of real time\n%s", time.Since(began).Round(time.Millisecond), sum)
+}
+
+// simulate runs one history and reports what the oracle found.
+func simulate(t *testing.T, p plan) (counts map[string]int) {
+	watch := time.AfterFunc(realLimit, func() {
+		fmt.Fprintf(os.Stderr, "history hangs after %v of real time\n%v", realLimit, p)
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2)
+		os.Exit(3)
+	})
+	defer watch.Stop()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, p, dir)
+		defer w.bury()
+		w.run()
+		w.report()
+		counts = w.counts
+	})
+	return counts
+}
+
+// report prints a history that has failed.
+func (w *world) report() {
+	if !w.failed() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b strings.Builder
+	for _, f := range w.failures {
+		fmt.Fprintf(&b, "seed %d: %s: %s\n", w.plan.seed, f.check, f.text)
+	}
+	lines := w.notes
+	if *verbose {
+		lines = w.journal
+	}
+	w.t.Errorf("%s\n%v\nan epoch was given up: %q\n%s", &b, w.plan, w.given, strings.Join(lines, "\n"))
+}
+
+// summary adds up what the histories of a run have met.
+type summary struct {
+	mu        sync.Mutex
+	histories int
+	counts    map[string]int
+}
+
+func (s *summary) add(counts map[string]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.histories++
+	for k, n := range counts {
+		s.counts[k] += n
+	}
+}
+
+// kinds are all faults that a run has to meet.
+func kinds() []string {
+	out := []string{string(join_), string(leave), string(zombie), string(brokerAway), string(clusterRestart), string(leaderMove),
+		string(coordinators), string(broken), string(slow), string(compaction)}
+	for _, b := range backs {
+		out = append(out, "kill, back on "+string(b), "crash, back on "+string(b))
+	}
+	for _, p := range crashpoint.Points() {
+		out = append(out, "crash at "+p.String())
+	}
+	for _, s := range slices.Concat(openings[2:], gentleCells, harshCells) {
+		out = append(out, s.cell.String())
+	}
+	return out
+}
+
+func (s *summary) missing() []string {
+	return slices.DeleteFunc(kinds(), func(k string) bool { return s.counts[k] > 0 })
+}
+
+func (s *summary) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d histories\n", s.histories)
+	for _, k := range kinds() {
+		fmt.Fprintf(&b, "%5d %s\n", s.counts[k], k)
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.counts)) {
+		if !slices.Contains(kinds(), k) {
+			fmt.Fprintf(&b, "%5d %s (not expected)\n", s.counts[k], k)
+		}
+	}
+	return b.String()
+}
