@@ -14,6 +14,7 @@ import (
 
 	"github.com/millstream-go/millstream"
 	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/kafka/sarama"
 	"github.com/millstream-go/millstream/internal/state"
 	"github.com/millstream-go/millstream/serde"
@@ -219,11 +220,23 @@ func TestStateDirectoryOfAnotherProcess(t *testing.T) {
 
 func deleteGroup(t *testing.T, b *broker.Broker, group string) {
 	t.Helper()
+	administer(t, b, func(a kafka.Admin) error { return a.DeleteGroup(t.Context(), group) })
+}
+
+func deleteBefore(t *testing.T, b *broker.Broker, topic string, offset int64) {
+	t.Helper()
+	administer(t, b, func(a kafka.Admin) error {
+		return a.DeleteRecords(t.Context(), map[kafka.TopicPartition]int64{{Topic: topic}: offset})
+	})
+}
+
+func administer(t *testing.T, b *broker.Broker, f func(kafka.Admin) error) {
+	t.Helper()
 	c, err := sarama.New(sarama.Config{Brokers: b.Brokers(), Dialer: b.Dialer()})
 	require.NoError(t, err)
 	defer c.Close()
 	admin, err := c.Admin()
 	require.NoError(t, err)
 	defer admin.Close()
-	require.NoError(t, admin.DeleteGroup(t.Context(), group))
+	require.NoError(t, f(admin))
 }
