@@ -132,7 +132,7 @@ func TestZombieAppendsNothing(t *testing.T) {
 			second.stop()
 			for w, n := range sum {
 				assert.GreaterOrEqual(t, got[w], n, "lost: %s", w)
-				assert.LessOrEqual(t, got[w], 2*n, "counted more often than it was delivered: %s", w)
+				assert.LessOrEqual(t, got[w], 3*n, "counted more often than it was delivered: %s", w)
 			}
 			assert.Equal(t, got, latest(t, b, "app-counts-changelog"), "table and changelog")
 		})

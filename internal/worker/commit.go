@@ -94,7 +94,7 @@ func (w *Worker) step() {
 // cut is step 1. keeps 4: it sends, but waits for nothing.
 func (w *Worker) cut() *commit {
 	w.cfg.Hook.At(crashpoint.CutBegin)
-	c := &commit{began: time.Now(), offsets: map[kafka.TopicPartition]kafka.OffsetMeta{}}
+	c := &commit{began: time.Now(), offsets: map[kafka.TopicPartition]kafka.OffsetMeta{}, ends: map[kafka.TopicPartition]int64{}}
 	w.lastCut, w.soon, w.letters = c.began, false, false
 	for _, r := range w.tasks {
 		if r.cuttable() {
@@ -170,7 +170,8 @@ func (c *commit) poll() bool {
 // sent is the end of step 2, or of a part of it.
 func (w *Worker) sent(c *commit) {
 	t := c.ticket
-	c.ticket, c.ends = nil, t.Ends
+	c.ticket = nil
+	maps.Copy(c.ends, t.Ends) // there may have been a ticket before
 	if t.Err != nil {
 		w.breakDown(fmt.Errorf("produce: %w", t.Err))
 		return
