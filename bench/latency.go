@@ -60,7 +60,7 @@ func (b *bench) times(ctx context.Context) ([]time.Duration, error) {
 		return nil, err
 	}
 	defer in.Close()
-	out, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ProducerLinger(0))
+	out, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		return nil, err
 	}

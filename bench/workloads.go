@@ -72,7 +72,7 @@ func (b *bench) kafka(ctx context.Context) (err error) {
 	}
 	defer n.Kill()
 	b.broker = n.Addr
-	b.client, err = kgo.NewClient(kgo.SeedBrokers(n.Addr), kgo.ProducerBatchMaxBytes(1<<20), kgo.MaxBufferedRecords(1<<18))
+	b.client, err = kgo.NewClient(kgo.SeedBrokers(n.Addr), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(1<<20), kgo.MaxBufferedRecords(1<<18))
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,10 @@
 package sarama
 
 import (
-	"math"
-	"time"
+	"encoding/binary"
+	"hash/crc32"
 
 	"github.com/IBM/sarama"
-
-	"github.com/millstream-go/millstream/internal/kafka"
 )
 
 // identity is a producer id with its epoch. Each partition has its own: the broker checks sequences per id and partition, so a
@@ -16,12 +14,11 @@ type identity struct {
 	epoch int16
 }
 
-// batch is a run of records under way as one record batch. The dispatcher's.
+// batch is a run of records under way as one record batch. The dispatcher's; while it is under way the sender reads it.
 type batch struct {
 	part  *outPart
 	spans []span
-	wire  *sarama.RecordBatch // nil until it is built
-	bytes int
+	bytes int // upper bound on the wire, uncompressed
 	count int
 
 	ident *identity
@@ -31,123 +28,116 @@ type batch struct {
 	maybe bool
 }
 
-// span is the records [from, to) of a chunk.
-type span struct {
-	k        *chunk
-	from, to int
-}
-
-func (s span) recs() []sarama.Record { return s.k.recs[s.from:s.to] }
-
-// build makes the wire's record batch: deltas of offset and time, and pointers to the records.
-func (b *batch) build(codec sarama.CompressionCodec) {
-	first := int64(b.spans[0].recs()[0].TimestampDelta)
-	latest := first
-	ptrs := make([]*sarama.Record, 0, b.count)
-	for _, s := range b.spans {
-		recs := s.recs()
-		for i := range recs {
-			r := &recs[i]
-			t := int64(r.TimestampDelta)
-			latest = max(latest, t)
-			r.TimestampDelta = time.Duration(t-first) * time.Millisecond
-			r.OffsetDelta = int64(len(ptrs))
-			ptrs = append(ptrs, r)
-		}
-	}
-	b.wire = &sarama.RecordBatch{Version: 2, Codec: codec, CompressionLevel: sarama.CompressionLevelDefault,
-		FirstTimestamp: wireTime(first), MaxTimestamp: wireTime(latest), LastOffsetDelta: int32(b.count - 1), Records: ptrs}
-}
-
-// unbuild turns times back into milliseconds since 1970, before the records become part of other batches.
-func (b *batch) unbuild() {
-	if b.wire == nil {
-		return
-	}
-	first := millis(b.wire.FirstTimestamp)
-	for _, r := range b.wire.Records {
-		r.TimestampDelta = time.Duration(first + int64(r.TimestampDelta/time.Millisecond))
-	}
-	b.wire = nil
-}
-
-// wireTime is the reverse of millis.
-func wireTime(ms int64) time.Time {
-	if ms < 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms)
-}
-
 // stamp gives the batch its place in the sequence. A batch that may have been appended keeps what it has (keeps 4).
 func (b *batch) stamp(o *lane) {
 	if !b.maybe {
 		b.ident, b.seq = o.ident, o.seq
 	}
-	b.wire.ProducerID, b.wire.ProducerEpoch, b.wire.FirstSequence = b.ident.id, b.ident.epoch, b.seq
 }
 
-// after is the sequence n after seq; sequences go from 2^31-1 to 0.
-func after(seq int32, n int) int32 { return int32((int64(seq) + int64(n)) & math.MaxInt32) }
+func (b *batch) push(s span) {
+	b.spans = append(b.spans, s)
+	b.count += s.count()
+	b.bytes += s.size()
+}
+
+// appendTo appends the record batch in the format of Kafka since 0.11. The same batch gives the same bytes each time.
+func (b *batch) appendTo(to []byte, codec sarama.CompressionCodec, d *deflater) ([]byte, error) {
+	start := len(to)
+	var head [atRecords]byte
+	to = append(to, head[:]...)
+	first, latest := int64(binary.LittleEndian.Uint64(b.spans[0].bytes())), int64(0)
+	var err error
+	if codec == sarama.CompressionNone {
+		to, latest = b.appendRecords(to, first)
+	} else {
+		d.plain, latest = b.appendRecords(d.plain[:0], first)
+		if to, err = d.deflate(to, codec, d.plain); err != nil {
+			return nil, err
+		}
+	}
+	h := to[start:]
+	be := binary.BigEndian
+	be.PutUint32(h[atLength:], uint32(len(h)-afterLen))
+	be.PutUint32(h[afterLen:], 0xffffffff) // the leader's epoch is the broker's to say
+	h[atMagic] = 2
+	be.PutUint16(h[atAttrs:], uint16(codec))
+	be.PutUint32(h[atDelta:], uint32(b.count-1))
+	be.PutUint64(h[atFirst:], uint64(first))
+	be.PutUint64(h[atMaxTime:], uint64(latest))
+	be.PutUint64(h[atProducer:], uint64(b.ident.id))
+	be.PutUint16(h[atEpoch:], uint16(b.ident.epoch))
+	be.PutUint32(h[atSequence:], uint32(b.seq))
+	be.PutUint32(h[atCount:], uint32(b.count))
+	be.PutUint32(h[atCRC:], crc32.Checksum(h[atAttrs:], castagnoli))
+	return to, nil
+}
+
+// appendRecords appends the records, with times relative to first, and returns the latest time.
+func (b *batch) appendRecords(to []byte, first int64) (_ []byte, latest int64) {
+	latest = first
+	n := int64(0)
+	for _, s := range b.spans {
+		for rest := s.bytes(); len(rest) > 0; n++ {
+			var time int64
+			var tail []byte
+			time, tail, rest = next(rest)
+			latest = max(latest, time)
+			to = binary.AppendVarint(to, int64(1+varintSize(time-first)+varintSize(n)+len(tail)))
+			to = append(to, 0) // attributes: there are none
+			to = binary.AppendVarint(to, time-first)
+			to = binary.AppendVarint(to, n)
+			to = append(to, tail...)
+		}
+	}
+	return to, latest
+}
+
+// varintSize is the length of a zigzag varint.
+func varintSize(v int64) int {
+	u := uint64(v)<<1 ^ uint64(v>>63)
+	n := 1
+	for ; u >= 0x80; u >>= 7 {
+		n++
+	}
+	return n
+}
 
 // halves cuts the batch in two.
 func (b *batch) halves() (*batch, *batch) {
-	b.unbuild()
 	x, y := &batch{part: b.part}, &batch{part: b.part}
 	for _, s := range b.spans {
-		to := min(s.to, s.from+max(b.count/2-x.count, 0))
-		if to > s.from {
-			x.push(span{s.k, s.from, to})
+		before, after := s.split(min(max(b.count/2-x.count, 0), s.count()))
+		if before.count() > 0 {
+			x.push(before)
 		}
-		if s.to > to {
-			y.push(span{s.k, to, s.to})
+		if after.count() > 0 {
+			y.push(after)
 		}
 	}
 	return x, y
 }
 
-// without takes single records out, given by ascending index, and returns the rest, which may be empty.
-func (b *batch) without(bad map[int32]bool) *batch {
-	b.unbuild()
-	rest := &batch{part: b.part}
-	i := int32(0)
+// each calls f with the records one by one.
+func (b *batch) each(f func(one span)) {
 	for _, s := range b.spans {
-		for at := s.from; at < s.to; at++ {
-			if !bad[i] {
-				rest.push(span{s.k, at, at + 1})
-			}
-			i++
+		for s.count() > 0 {
+			var one span
+			one, s = s.split(1)
+			f(one)
 		}
 	}
+}
+
+// without takes single records out, given by ascending index, and returns the rest, which may be empty.
+func (b *batch) without(bad map[int32]bool) *batch {
+	rest := &batch{part: b.part}
+	i := int32(0)
+	b.each(func(one span) {
+		if !bad[i] {
+			rest.push(one)
+		}
+		i++
+	})
 	return rest
-}
-
-func (b *batch) push(s span) {
-	b.spans = append(b.spans, s)
-	b.count += s.to - s.from
-	b.bytes += s.k.bytes * (s.to - s.from) / max(len(s.k.recs), 1)
-}
-
-// produced turns a record back into what was sent, for OnFailure: in memory of its own. The batch must not be built.
-func produced(r *sarama.Record) kafka.ProduceRecord {
-	out := kafka.ProduceRecord{Key: own(r.Key), Value: own(r.Value), Time: int64(r.TimestampDelta)}
-	for _, h := range r.Headers {
-		out.Headers = append(out.Headers, kafka.Header{Name: string(h.Key), Value: own(h.Value)})
-	}
-	return out
-}
-
-func own(b []byte) []byte {
-	if b == nil {
-		return nil
-	}
-	return append([]byte{}, b...)
-}
-
-// millis is the reverse of wireTime.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return -1
-	}
-	return t.UnixMilli()
 }

@@ -1,24 +1,25 @@
 package sarama
 
 import (
-	"time"
-
-	"github.com/IBM/sarama"
+	"encoding/binary"
+	"math"
 
 	"github.com/millstream-go/millstream/internal/kafka"
 )
 
-// chunk is a run of records of one partition, as the owner of the producer wrote them: records in a slab, their bytes in an
-// arena. Owned by the producer's owner until it is handed over, by the dispatcher after that, and then used again.
+// chunk is a run of records of one partition, as the owner of the producer wrote them. Owned by the producer's owner until it is
+// handed over, by the dispatcher and the sender after that, and then used again.
+//
+// Each record takes its time, 8 bytes, and the length of what follows, 4 bytes, both little-endian; then, in the form of the wire, all
+// that does not depend on the batch that it will be part of: key, value and headers. There is no pointer to look at for the
+// collector, and making a batch of it is one copy.
 type chunk struct {
 	part  *outPart
 	cut   *cut
-	recs  []sarama.Record
-	heads []sarama.RecordHeader
-	refs  []*sarama.RecordHeader
-	arena []byte
+	bytes []byte
+	count int
 
-	bytes  int   // upper bound of what the records take on the wire
+	size   int   // upper bound of what the records take on the wire
 	left   int   // records whose fate is open
 	expect int64 // the offset that the first record should get; -1: not known
 	end    int64 // the offset after the last accepted record; -1: none
@@ -29,6 +30,7 @@ const (
 	batchOverhead  = 61
 	recordOverhead = 21 + 5 + 5 + 5 // attributes, length, time and offset deltas; lengths of key and value; number of headers
 	headerOverhead = 5 + 5
+	chunkHead      = 8 + 4
 )
 
 func wireSize(r *kafka.ProduceRecord) int {
@@ -39,54 +41,80 @@ func wireSize(r *kafka.ProduceRecord) int {
 	return n
 }
 
-// add copies r. Times wait in TimestampDelta, in milliseconds since 1970, until the batch is known that they are relative to.
+// add copies r.
 func (k *chunk) add(r *kafka.ProduceRecord, size int) {
-	rec := sarama.Record{Key: k.copy(r.Key), Value: k.copy(r.Value), TimestampDelta: time.Duration(r.Time)}
-	if len(r.Headers) > 0 {
-		rec.Headers = k.headers(r.Headers)
+	at := len(k.bytes)
+	b := binary.LittleEndian.AppendUint64(k.bytes, uint64(r.Time))
+	b = append(b, 0, 0, 0, 0)
+	b = appendField(b, r.Key)
+	b = appendField(b, r.Value)
+	b = binary.AppendVarint(b, int64(len(r.Headers)))
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		b = append(binary.AppendVarint(b, int64(len(h.Name))), h.Name...)
+		b = appendField(b, h.Value)
 	}
-	k.recs = append(k.recs, rec)
-	k.bytes += size
+	binary.LittleEndian.PutUint32(b[at+8:], uint32(len(b)-at-chunkHead))
+	k.bytes = b
+	k.count++
+	k.size += size
 	k.left++
 }
 
-// copy keeps nil nil and empty empty: on the wire they differ.
-func (k *chunk) copy(b []byte) []byte {
-	if b == nil {
-		return nil
+// appendField keeps nil nil and empty empty: on the wire they differ.
+func appendField(b, field []byte) []byte {
+	if field == nil {
+		return binary.AppendVarint(b, -1)
 	}
-	at := k.room(len(b))
-	k.arena = append(k.arena, b...)
-	return k.arena[at:len(k.arena):len(k.arena)]
+	return append(binary.AppendVarint(b, int64(len(field))), field...)
 }
 
-func (k *chunk) copyString(s string) []byte {
-	at := k.room(len(s))
-	k.arena = append(k.arena, s...)
-	return k.arena[at:len(k.arena):len(k.arena)]
+// next splits the first record off the bytes of a chunk.
+func next(b []byte) (time int64, tail, rest []byte) {
+	end := chunkHead + int(binary.LittleEndian.Uint32(b[8:]))
+	return int64(binary.LittleEndian.Uint64(b)), b[chunkHead:end:end], b[end:]
 }
 
-// room makes room for n bytes and returns where they go. A full arena is replaced, not grown: records point into the old one.
-func (k *chunk) room(n int) int {
-	if cap(k.arena)-len(k.arena) < n || k.arena == nil {
-		k.arena = make([]byte, 0, max(min(2*cap(k.arena), 1<<18), n, 1<<10))
+// produced turns the first record of a chunk's bytes back into what was sent, in memory of its own.
+func produced(b []byte) kafka.ProduceRecord {
+	time, tail, _ := next(b)
+	r := recordReader{b: append([]byte(nil), tail...), names: names{}}
+	out := kafka.ProduceRecord{Key: r.bytes(), Value: r.bytes(), Time: time}
+	if n := r.varint(); n != 0 {
+		out.Headers = r.headers(n)
 	}
-	return len(k.arena)
-}
-
-func (k *chunk) headers(hs []kafka.Header) []*sarama.RecordHeader {
-	first := len(k.refs)
-	for i := range hs {
-		k.heads = append(k.heads, sarama.RecordHeader{Key: k.copyString(hs[i].Name), Value: k.copy(hs[i].Value)})
-		k.refs = append(k.refs, &k.heads[len(k.heads)-1])
-	}
-	return k.refs[first:len(k.refs):len(k.refs)]
+	return out
 }
 
 // reset makes k usable again; it keeps its memory.
-func (k *chunk) reset() {
-	clear(k.recs)
-	clear(k.refs)
-	k.recs, k.heads, k.refs, k.arena = k.recs[:0], k.heads[:0], k.refs[:0], k.arena[:0]
-	k.part, k.cut, k.bytes, k.left, k.expect, k.end = nil, nil, 0, 0, -1, -1
+func (k *chunk) reset() { *k = chunk{bytes: k.bytes[:0], expect: -1, end: -1} }
+
+// span is the records [from, to) of a chunk, and where their bytes are.
+type span struct {
+	k        *chunk
+	from, to int
+	at, end  int
 }
+
+func (k *chunk) all() span { return span{k, 0, k.count, 0, len(k.bytes)} }
+
+func (s span) bytes() []byte { return s.k.bytes[s.at:s.end] }
+func (s span) count() int    { return s.to - s.from }
+
+// size is an upper bound of what the span takes on the wire.
+func (s span) size() int { return s.end - s.at + s.count()*(recordOverhead-chunkHead) }
+
+// split cuts the span before its nth record; n is between 0 and its count.
+func (s span) split(n int) (before, after span) {
+	b := s.bytes()
+	for range n {
+		_, _, b = next(b)
+	}
+	before, after = s, s
+	before.to, before.end = s.from+n, s.end-len(b)
+	after.from, after.at = before.to, before.end
+	return before, after
+}
+
+// after is the sequence n after seq; sequences go from 2^31-1 to 0.
+func after(seq int32, n int) int32 { return int32((int64(seq) + int64(n)) & math.MaxInt32) }

@@ -24,6 +24,8 @@ const (
 	atFirst    = 27
 	atMaxTime  = 35
 	atProducer = 43
+	atEpoch    = 51
+	atSequence = 53
 	atCount    = 57
 	atRecords  = 61
 

@@ -181,9 +181,6 @@ func (d *dispatcher) put(reqs map[*sender]*request, s *sender, o *outPart) bool 
 		return false
 	}
 	b := o.takeBatch()
-	if b.wire == nil {
-		b.build(d.p.codec)
-	}
 	b.stamp(&o.lane)
 	o.flying, o.listed = true, false
 	r.batches = append(r.batches, b)
@@ -201,10 +198,10 @@ func (o *outPart) takeBatch() *batch {
 	b := &batch{part: o}
 	n := 0
 	for _, k := range o.queue {
-		if n > 0 && (b.bytes+k.bytes > o.max || k.expect >= 0) {
+		if n > 0 && (b.bytes+k.size > o.max || k.expect >= 0) {
 			break
 		}
-		b.push(span{k, 0, len(k.recs)})
+		b.push(k.all())
 		n++
 	}
 	clear(o.queue[:n])

@@ -21,6 +21,7 @@ type link struct {
 	b    *sarama.Broker
 	conn net.Conn
 	tap  *tap            // nil but for fetches
+	pen  *pen            // nil but for produce
 	max  map[int16]int16 // newest version of each API that the broker knows
 	dead atomic.Bool
 }
@@ -42,6 +43,11 @@ func (c *Client) openTapped(ctx context.Context, addr string, read time.Duration
 	return c.connect(ctx, &link{addr: addr, tap: &tap{limit: read}}, read)
 }
 
+// openForProduce is open for produce requests.
+func (c *Client) openForProduce(ctx context.Context, addr string, read time.Duration) (*link, error) {
+	return c.connect(ctx, &link{addr: addr, pen: &pen{}}, read)
+}
+
 func (c *Client) connect(ctx context.Context, l *link, read time.Duration) (_ *link, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
@@ -52,6 +58,10 @@ func (c *Client) connect(ctx context.Context, l *link, read time.Duration) (_ *l
 	if l.tap != nil {
 		l.tap.Conn = l.conn
 		conn = l.tap
+	}
+	if l.pen != nil {
+		l.pen.Conn = l.conn
+		conn = l.pen
 	}
 	conf := *c.wire
 	conf.Net.Proxy.Dialer = handed{conn}

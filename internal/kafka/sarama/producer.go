@@ -107,7 +107,7 @@ func (p *producer) Send(ctx context.Context, tp kafka.TopicPartition, r kafka.Pr
 			return err
 		}
 	}
-	if o.open == nil || o.open.bytes+size > p.cfg.BatchBytes {
+	if o.open == nil || o.open.size+size > p.cfg.BatchBytes {
 		if err := p.begin(o); err != nil {
 			return err
 		}

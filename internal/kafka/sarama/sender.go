@@ -3,6 +3,7 @@ package sarama
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/IBM/sarama"
@@ -19,6 +20,10 @@ type sender struct {
 	ended    chan struct{}
 	inflight int         // the dispatcher's
 	renew    atomic.Bool // the connection is not to be used again
+
+	// Owned by run.
+	buf     []byte // of the last request
+	deflate deflater
 }
 
 // request is the batches sent together, at most one of each partition.
@@ -88,11 +93,10 @@ func (s *sender) check(l *link) *link {
 func (s *sender) produce(l *link, r *request) *link {
 	if l = s.check(l); l == nil {
 		var err error
-		if l, err = s.p.c.open(s.ctx, s.addr, s.p.c.cfg.RequestTimeout); err != nil {
+		if l, err = s.open(); err != nil {
 			s.p.report(result{from: s, req: r, err: err})
 			return nil
 		}
-		context.AfterFunc(s.ctx, l.cut)
 	}
 	// Asked again right before writing: opening may have taken long, and a thawed process must not send what it held.
 	if s.p.cfg.Allowed != nil {
@@ -101,7 +105,14 @@ func (s *sender) produce(l *link, r *request) *link {
 			return l
 		}
 	}
-	if err := l.b.AsyncProduce(s.message(l, r), s.callback(l, r)); err != nil {
+	body, err := s.message(r)
+	if err != nil {
+		s.p.report(result{from: s, req: r, err: err, broken: true})
+		return l
+	}
+	l.pen.armed = body
+	req := &sarama.ProduceRequest{Version: produceVersion, RequiredAcks: sarama.WaitForAll}
+	if err := l.b.AsyncProduce(req, s.callback(l, r)); err != nil {
 		l.cut()
 		s.p.report(result{from: s, req: r, err: &unavailable{s.addr, err}, sent: true, broken: unencodable(err)})
 	}
@@ -114,13 +125,17 @@ func unencodable(err error) bool {
 	return errors.As(err, &e) || errors.Is(err, sarama.ErrUnsupportedVersion)
 }
 
-func (s *sender) message(l *link, r *request) *sarama.ProduceRequest {
-	req := &sarama.ProduceRequest{Version: l.version(apiProduce, 9), RequiredAcks: sarama.WaitForAll,
-		Timeout: int32(s.p.c.cfg.RequestTimeout.Milliseconds() / 2)}
-	for _, b := range r.batches {
-		req.AddBatch(b.part.Topic, b.part.Partition, b.wire)
+func (s *sender) open() (*link, error) {
+	l, err := s.p.c.openForProduce(s.ctx, s.addr, s.p.c.cfg.RequestTimeout)
+	if err != nil {
+		return nil, err
 	}
-	return req
+	if l.max[apiProduce] < produceVersion {
+		l.close()
+		return nil, fmt.Errorf("kafka: broker %s is older than 2.8", s.addr)
+	}
+	context.AfterFunc(s.ctx, l.cut)
+	return l, nil
 }
 
 // callback runs on the goroutine that reads the connection; it must not call the Broker, and cut does not.

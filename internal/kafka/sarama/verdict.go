@@ -3,7 +3,6 @@ package sarama
 import (
 	"fmt"
 	"time"
-	"unsafe"
 
 	"github.com/IBM/sarama"
 
@@ -100,11 +99,11 @@ func (d *dispatcher) accept(b *batch, base int64) {
 	}
 	at := base
 	for _, s := range b.spans {
-		at += int64(s.to - s.from)
+		at += int64(s.count())
 		if base >= 0 {
 			s.k.end = at
 		}
-		d.p.settle(s.k, s.to-s.from)
+		d.p.settle(s.k, s.count())
 	}
 }
 
@@ -118,14 +117,14 @@ func (p *producer) settle(k *chunk, n int) {
 	if k.end >= 0 {
 		c.ends[k.part.TopicPartition] = k.end
 	}
-	p.acked.Add(int64(k.bytes))
+	p.acked.Add(int64(k.size))
 	p.recycle(k)
 }
 
 // recycle keeps k's memory for another chunk, up to half of what the producer may hold anyway. Under mu.
 func (p *producer) recycle(k *chunk) {
 	k.reset()
-	if m := k.memory(); p.freeBytes+m <= p.cfg.BufferBytes/2 {
+	if m := cap(k.bytes); p.freeBytes+m <= p.cfg.BufferBytes/2 {
 		p.free = append(p.free, k)
 		p.freeBytes += m
 	}
@@ -139,11 +138,9 @@ func (p *producer) fresh() *chunk {
 	}
 	k := p.free[n-1]
 	p.free = p.free[:n-1]
-	p.freeBytes -= k.memory()
+	p.freeBytes -= cap(k.bytes)
 	return k
 }
-
-func (k *chunk) memory() int { return cap(k.arena) + cap(k.recs)*int(unsafe.Sizeof(sarama.Record{})) }
 
 // tooLarge sends the halves of a batch that its topic does not take, and remembers to make smaller ones. A single record is
 // refused.
@@ -236,19 +233,14 @@ func (d *dispatcher) refuse(b *batch, err error) {
 	if b.maybe {
 		d.forget(o, b.ident)
 	}
-	b.unbuild()
 	err = fmt.Errorf("%s: %w", o.TopicPartition, err)
-	for _, s := range b.spans {
-		for i := range s.recs() {
-			d.refuseRecord(s.k, &s.recs()[i], err)
-		}
-	}
+	b.each(func(one span) { d.refuseRecord(one, err) })
 }
 
-func (d *dispatcher) refuseRecord(k *chunk, r *sarama.Record, err error) {
-	p := d.p
+func (d *dispatcher) refuseRecord(one span, err error) {
+	p, k := d.p, one.k
 	handled := p.cfg.OnFailure != nil &&
-		p.cfg.OnFailure(kafka.ProduceFailure{TopicPartition: k.part.TopicPartition, Record: produced(r), Err: err})
+		p.cfg.OnFailure(kafka.ProduceFailure{TopicPartition: k.part.TopicPartition, Record: produced(one.bytes()), Err: err})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !handled {

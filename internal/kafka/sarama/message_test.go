@@ -1,0 +1,187 @@
+package sarama
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millstream-go/millstream/internal/kafka"
+)
+
+func randomRecords(rnd *rand.Rand, n int) []kafka.ProduceRecord {
+	field := func() []byte {
+		if rnd.IntN(4) == 0 {
+			return nil
+		}
+		return bytes.Repeat([]byte{byte(rnd.Uint32())}, rnd.IntN(300))
+	}
+	out := make([]kafka.ProduceRecord, n)
+	for i := range out {
+		out[i] = kafka.ProduceRecord{Key: field(), Value: field(), Time: rnd.Int64N(maxTime+2) - 1}
+		for range max(0, rnd.IntN(6)-3) {
+			out[i].Headers = append(out[i].Headers, kafka.Header{Name: string(field()), Value: field()})
+		}
+	}
+	return out
+}
+
+// fill makes a batch of several chunks, as a lane does.
+func fill(rnd *rand.Rand, o *outPart, recs []kafka.ProduceRecord) *batch {
+	b := &batch{part: o, ident: &identity{rnd.Int64(), int16(rnd.IntN(100))}, seq: int32(rnd.Uint32() >> 1)}
+	for len(recs) > 0 {
+		k, n := &chunk{}, 1+rnd.IntN(len(recs))
+		for i := range recs[:n] {
+			k.add(&recs[i], wireSize(&recs[i]))
+		}
+		b.push(k.all())
+		recs = recs[n:]
+	}
+	return b
+}
+
+// sentBy returns the records of a batch one by one.
+func sentBy(b *batch) (out []kafka.ProduceRecord) {
+	b.each(func(one span) { out = append(out, produced(one.bytes())) })
+	return out
+}
+
+func TestProduceRequestsAreWhatKafkaReads(t *testing.T) {
+	seed := rand.Uint64()
+	t.Log("seed", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	for _, codec := range []sarama.CompressionCodec{sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD} {
+		s := &sender{p: &producer{c: &Client{cfg: Config{RequestTimeout: 20 * time.Second}}, codec: codec}}
+		for range 20 {
+			want := map[string][]kafka.ProduceRecord{}
+			batches := map[string]*batch{}
+			r := &request{}
+			for i := range 1 + rnd.IntN(6) {
+				o := &outPart{TopicPartition: kafka.TopicPartition{Topic: fmt.Sprint("topic", i%3), Partition: int32(i)}}
+				recs := randomRecords(rnd, 1+rnd.IntN(200))
+				b := fill(rnd, o, recs)
+				r.batches, r.bytes = append(r.batches, b), r.bytes+b.bytes
+				want[o.String()], batches[o.String()] = recs, b
+			}
+			rnd.Shuffle(len(r.batches), func(i, j int) { r.batches[i], r.batches[j] = r.batches[j], r.batches[i] })
+			body, err := s.message(r)
+			require.NoError(t, err)
+
+			req := kmsg.NewPtrProduceRequest()
+			req.Version = produceVersion
+			require.NoError(t, req.ReadFrom(body[headRoom:]))
+			assert.Equal(t, int16(-1), req.Acks)
+			assert.Equal(t, int32(10_000), req.TimeoutMillis)
+			assert.Nil(t, req.TransactionID)
+			topics := map[string]bool{}
+			for _, topic := range req.Topics {
+				assert.False(t, topics[topic.Topic], "a topic stands in a request once")
+				topics[topic.Topic] = true
+				for _, p := range topic.Partitions {
+					tp := kafka.TopicPartition{Topic: topic.Topic, Partition: p.Partition}
+					checkBatch(t, p.Records, batches[tp.String()], want[tp.String()])
+					delete(want, tp.String())
+				}
+			}
+			assert.Empty(t, want)
+		}
+	}
+}
+
+func checkBatch(t *testing.T, wire []byte, b *batch, want []kafka.ProduceRecord) {
+	t.Helper()
+	assert.LessOrEqual(t, len(want), b.bytes)
+	var head kmsg.RecordBatch
+	require.NoError(t, head.ReadFrom(wire))
+	assert.Equal(t, []any{b.ident.id, b.ident.epoch, b.seq, int32(len(want) - 1), int32(len(want)), int32(-1)},
+		[]any{head.ProducerID, head.ProducerEpoch, head.FirstSequence, head.LastOffsetDelta, head.NumRecords, head.PartitionLeaderEpoch})
+	assert.Equal(t, want[0].Time, head.FirstTimestamp)
+	assert.Equal(t, slices.MaxFunc(want, func(x, y kafka.ProduceRecord) int { return int(max(-1, min(1, x.Time-y.Time))) }).Time, head.MaxTimestamp)
+	d := decoder{inflate: &inflater{}, names: names{}}
+	got, err := d.decode(&fetched{records: wire})
+	require.NoError(t, err)
+	require.Len(t, got.Records, len(want))
+	for i, r := range got.Records {
+		assert.Equal(t, want[i], kafka.ProduceRecord{Key: r.Key, Value: r.Value, Headers: r.Headers, Time: r.Time})
+		assert.Equal(t, int64(i), r.Offset)
+	}
+	d.inflate.close()
+}
+
+func TestBatchesComeApart(t *testing.T) {
+	seed := rand.Uint64()
+	t.Log("seed", seed)
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	for range 100 {
+		want := randomRecords(rnd, 2+rnd.IntN(50))
+		b := fill(rnd, &outPart{}, want)
+		require.Equal(t, want, sentBy(b))
+		x, y := b.halves()
+		assert.Equal(t, []int{b.count / 2, b.count - b.count/2}, []int{x.count, y.count})
+		assert.Equal(t, b.bytes, x.bytes+y.bytes)
+		assert.Equal(t, want, append(sentBy(x), sentBy(y)...))
+
+		bad, rest := map[int32]bool{}, []kafka.ProduceRecord(nil)
+		for i, r := range want {
+			if bad[int32(i)] = rnd.IntN(3) == 0; !bad[int32(i)] {
+				rest = append(rest, r)
+			}
+		}
+		assert.Equal(t, rest, sentBy(b.without(bad)))
+	}
+}
+
+// written is a connection that keeps what it was given.
+type written struct {
+	net.Conn
+	got [][]byte
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	w.got = append(w.got, bytes.Clone(b))
+	return len(b), nil
+}
+
+func TestPenReplacesOneRequest(t *testing.T) {
+	w := &written{}
+	p := &pen{Conn: w}
+	head := append([]byte{0, 0, 0, 99}, "some header"...)
+	armed := append(make([]byte, headRoom), "body"...)
+	for range 2 {
+		p.armed = armed
+		n, err := p.Write(append(bytes.Clone(head), make([]byte, emptyProduce)...))
+		require.NoError(t, err)
+		assert.Equal(t, len(head)+emptyProduce, n, "the Broker thinks that its own bytes were written")
+		_, err = p.Write([]byte("another"))
+		require.NoError(t, err)
+	}
+	one := append(binary.BigEndian.AppendUint32(nil, uint32(len("some headerbody"))), "some headerbody"...)
+	assert.Equal(t, [][]byte{one, []byte("another"), one, []byte("another")}, w.got)
+}
+
+func TestSendingDoesNotAllocatePerRecord(t *testing.T) {
+	k := &chunk{}
+	r := kafka.ProduceRecord{Key: []byte("12345678"), Value: make([]byte, 100), Headers: []kafka.Header{{Name: "n", Value: []byte("v")}}, Time: 1}
+	s := &sender{p: &producer{c: &Client{}}}
+	fillAndEncode := func() {
+		k.reset()
+		for range 1000 {
+			k.add(&r, wireSize(&r))
+		}
+		b := &batch{part: &outPart{}, ident: &identity{}}
+		b.push(k.all())
+		_, err := s.message(&request{batches: []*batch{b}, bytes: b.bytes})
+		require.NoError(t, err)
+	}
+	fillAndEncode()
+	assert.Less(t, testing.AllocsPerRun(10, fillAndEncode), 20.0)
+}
