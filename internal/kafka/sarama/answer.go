@@ -3,7 +3,6 @@ package sarama
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/IBM/sarama"
 
@@ -100,7 +99,7 @@ const most = 1 << 30
 func (r *reader) cured(p *fetchPart) {
 	r.f.mu.Lock()
 	if p.at == r {
-		p.err, p.attempts, p.unknown = nil, 0, time.Time{}
+		p.err, p.attempts, p.unknown = nil, 0, missing{}
 	}
 	r.f.mu.Unlock()
 }

@@ -33,9 +33,9 @@ type lane struct {
 
 	attempts int
 	retry    time.Time
-	asked    leader    // who refused last
-	unknown  time.Time // since when the topic is unknown
-	resets   int       // identities given up since the last success
+	asked    leader // who refused last
+	unknown  missing
+	resets   int // identities given up since the last success
 }
 
 // hold is how long a refusal of Allowed lasts before it is asked again.
@@ -158,7 +158,7 @@ func (d *dispatcher) route(o *outPart, now time.Time) (*sender, time.Duration) {
 	l, err := d.p.c.meta.leader(o.TopicPartition)
 	if err != nil {
 		d.p.c.meta.refresh(o.Topic)
-		d.postpone(o, err, now)
+		d.postpone(o, err, d.p.c.meta.learned(o.Topic))
 		return nil, o.retry.Sub(now)
 	}
 	o.asked = l
@@ -272,16 +272,11 @@ func (p *producer) breakDown(err error) {
 	poke(p.space)
 }
 
-// postpone sets the next try of o after a backoff.
-func (d *dispatcher) postpone(o *outPart, err error, now time.Time) {
-	o.retry = now.Add(d.p.c.cfg.backoff(o.attempts))
+// postpone sets the next try of o after a backoff. The error is an answer of the time at.
+func (d *dispatcher) postpone(o *outPart, err error, at time.Time) {
+	o.retry = time.Now().Add(d.p.c.cfg.backoff(o.attempts))
 	o.attempts++
-	switch {
-	case !isUnknownTopic(err):
-		o.unknown = time.Time{}
-	case o.unknown.IsZero():
-		o.unknown = now
-	case now.Sub(o.unknown) >= d.p.c.cfg.UnknownTopicTimeout:
+	if o.unknown.note(err, at); o.unknown.gone(d.p.c.cfg.UnknownTopicTimeout) {
 		d.refuseNext(o, err)
 	}
 	if o.attempts > 1 { // the first look-up of a topic is no trouble

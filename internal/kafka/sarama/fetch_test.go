@@ -255,6 +255,37 @@ func TestFetchOfAnUnknownTopic(t *testing.T) {
 	})
 }
 
+// One broker says once that the topic does not exist, and then none can be reached for longer than a topic may be unknown: that is
+// an outage, not a topic that is gone.
+func TestAnOutageIsNotAMissingTopic(t *testing.T) {
+	simulate(t, func(ctx context.Context, w *world) {
+		n := newNetwork(w.v)
+		c := w.client(func(cfg *Config) { cfg.Dialer = n.dial })
+		defer c.Close()
+		p, err := c.Producer(kafka.ProduceConfig{})
+		require.NoError(t, err)
+		defer p.Close()
+		f, err := c.Fetcher(kafka.FetchConfig{})
+		require.NoError(t, err)
+		defer f.Close()
+		h := w.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "t", Err: kerr.UnknownTopicOrPartition, Count: -1})
+		s := collect(f)
+		f.Add(tp(0), 0, s)
+		send(ctx, t, p, tp(0), "x")
+		k := p.Cut()
+		require.NoError(t, h.Wait(ctx, 1))
+		synctest.Wait()
+		n.setRefuse(true)
+		n.cut(func() bool { return true })
+		time.Sleep(time.Minute)
+		h.Remove()
+		n.setRefuse(false)
+		require.NoError(t, done(ctx, t, k).Err)
+		s.until(ctx, t, func() bool { return s.next[tp(0)] == 1 || s.failed[tp(0)] != nil })
+		require.NoError(t, s.why(tp(0)))
+	})
+}
+
 func TestFetchWithoutPermission(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
 		w.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Partitions: []int32{0}, Err: kerr.TopicAuthorizationFailed, Count: -1})

@@ -50,8 +50,8 @@ type fetchPart struct {
 	failed   bool
 	attempts int
 	retry    time.Time
-	unknown  time.Time // since when the topic is unknown; zero when it is not
-	err      error     // why it is not read at present
+	unknown  missing
+	err      error // why it is not read at present
 }
 
 func newFetcher(c *Client, cfg kafka.FetchConfig) *fetcher {
@@ -192,9 +192,9 @@ func (f *fetcher) assign(now time.Time) (time.Duration, []*fetchPart, map[*fetch
 		}
 		if err != nil {
 			ask = append(ask, p.Topic)
-			f.postpone(p, err, now)
+			f.postpone(p, err, f.c.meta.learned(p.Topic))
 			next = min(next, p.retry.Sub(now))
-			if f.expired(p, now) {
+			if f.expired(p) {
 				why[p], lost = err, append(lost, p)
 			}
 			continue
@@ -208,26 +208,19 @@ func (f *fetcher) assign(now time.Time) (time.Duration, []*fetchPart, map[*fetch
 	return next, lost, why
 }
 
-// postpone sets the next try. Under mu.
-func (f *fetcher) postpone(p *fetchPart, err error, now time.Time) {
-	p.retry = now.Add(f.c.cfg.backoff(p.attempts))
+// postpone sets the next try. The error is an answer of the time at. Under mu.
+func (f *fetcher) postpone(p *fetchPart, err error, at time.Time) {
+	p.retry = time.Now().Add(f.c.cfg.backoff(p.attempts))
 	p.attempts++
 	if p.attempts > 1 { // the first look-up of a topic is no trouble
 		p.err = err
 	}
-	if isUnknownTopic(err) && p.unknown.IsZero() {
-		p.unknown = now
-	} else if !isUnknownTopic(err) {
-		p.unknown = time.Time{}
-	}
+	p.unknown.note(err, at)
 }
 
-// expired says that a topic has been unknown for too long, or will never be ours to read. Under mu.
-func (f *fetcher) expired(p *fetchPart, now time.Time) bool {
-	if isNotAuthorized(p.err) {
-		return true
-	}
-	return !p.unknown.IsZero() && now.Sub(p.unknown) >= f.c.cfg.UnknownTopicTimeout
+// expired says that a topic is gone, or will never be ours to read. Under mu.
+func (f *fetcher) expired(p *fetchPart) bool {
+	return isNotAuthorized(p.err) || p.unknown.gone(f.c.cfg.UnknownTopicTimeout)
 }
 
 // give tells the sink that p failed for good.

@@ -143,6 +143,12 @@ func (s *collector) got(tp kafka.TopicPartition) []string {
 	return values(s.records[tp])
 }
 
+func (s *collector) why(tp kafka.TopicPartition) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed[tp]
+}
+
 // until waits for f to hold, and releases what was delivered.
 func (s *collector) until(ctx context.Context, t *testing.T, f func() bool) {
 	t.Helper()

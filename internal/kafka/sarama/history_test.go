@@ -85,6 +85,7 @@ func history(w *world, r *rand.Rand) {
 	for tp, want := range sent {
 		require.Equal(t, int64(len(want)), last.Ends[tp])
 		s.until(ctx, t, func() bool { return s.next[tp] >= last.Ends[tp] || s.failed[tp] != nil })
+		require.NoError(t, s.why(tp))
 		require.Equal(t, want, s.got(tp), "as read along the way")
 		require.Equal(t, want, values(w.log(ctx, tp)), "as it stands in the log")
 	}

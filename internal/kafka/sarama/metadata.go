@@ -6,6 +6,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -38,7 +39,8 @@ type topic struct {
 	name       string
 	id         kafka.TopicID
 	internal   bool
-	err        error // why there are no partitions
+	err        error     // why there are no partitions
+	at         time.Time // when it was looked up
 	partitions []partition
 }
 
@@ -169,7 +171,7 @@ func (m *metadata) publish(resp *sarama.MetadataResponse) {
 // newTopic converts an answer. Leaders of an older epoch than known are not taken: brokers learn of a move at different times,
 // and the one asked may be the last to know.
 func newTopic(t *sarama.TopicMetadata, old *topic) *topic {
-	n := &topic{name: t.Name, id: kafka.TopicID(t.Uuid), internal: t.IsInternal, err: failure(t.Err)}
+	n := &topic{at: time.Now(), name: t.Name, id: kafka.TopicID(t.Uuid), internal: t.IsInternal, err: failure(t.Err)}
 	count := 0
 	for _, p := range t.Partitions {
 		count = max(count, int(p.ID)+1)
@@ -211,4 +213,42 @@ func (m *metadata) leader(tp kafka.TopicPartition) (leader, error) {
 		return leader{}, fmt.Errorf("%s: %w", tp, failure(sarama.ErrLeaderNotAvailable))
 	}
 	return leader{node: p.leader, epoch: p.epoch, addr: addr, topic: t.id}, nil
+}
+
+// learned returns when a topic was last looked up.
+func (m *metadata) learned(name string) time.Time {
+	if t := m.snap.Load().topics[name]; t != nil {
+		return t.at
+	}
+	return time.Time{}
+}
+
+// missing gathers the answers that a topic does not exist. A topic that was just made is unknown to some brokers for a while, and
+// an answer that was true once says nothing while no broker can be asked: only further answers count, not the time that passes.
+type missing struct {
+	since, last time.Time
+	answers     int
+}
+
+// leastAnswers is how many answers it takes to believe that a topic is gone.
+const leastAnswers = 5
+
+// note counts err, an answer of the time at; another error than "unknown" ends the row.
+func (m *missing) note(err error, at time.Time) {
+	if !isUnknownTopic(err) {
+		*m = missing{}
+		return
+	}
+	if at == m.last {
+		return
+	}
+	m.answers++
+	m.last = at
+	if m.since.IsZero() {
+		m.since = at
+	}
+}
+
+func (m *missing) gone(after time.Duration) bool {
+	return m.answers >= leastAnswers && m.last.Sub(m.since) >= after
 }

@@ -78,7 +78,7 @@ func (d *dispatcher) again(b *batch, err error, maybe bool) {
 // accept settles a batch that is in the log at base; -1 is a duplicate of which the broker does not remember the offset.
 func (d *dispatcher) accept(b *batch, base int64) {
 	o := b.part
-	o.attempts, o.retry, o.unknown, o.resets = 0, time.Time{}, time.Time{}, 0
+	o.attempts, o.retry, o.unknown, o.resets = 0, time.Time{}, missing{}, 0
 	o.seq = after(b.seq, b.count)
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
