@@ -214,3 +214,10 @@ func TestOnTCP(t *testing.T) {
 	assert.Less(t, time.Since(before), 10*time.Second)
 	assert.Equal(t, int64(1000), committed(t, b, "app", "in"))
 }
+
+// stopAfter lets it work for a while before.
+func (m *member) stopAfter(d time.Duration) {
+	m.t.Helper()
+	time.Sleep(d)
+	m.stop()
+}

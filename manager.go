@@ -33,6 +33,7 @@ type manager struct {
 // entry is a task that the App has.
 type entry struct {
 	id       graph.TaskID
+	task     topics.Task
 	cancel   context.CancelFunc // of the opening
 	given    *worker.Handover   // nil: still opening
 	worker   int
@@ -87,6 +88,14 @@ func (m *manager) Lost(ids []graph.TaskID) <-chan struct{} {
 func (m *manager) tell(r worker.Report) { m.todo.Put(func() { m.report(r) }) }
 
 func (m *manager) assign(tasks []topics.Task) {
+	m.begin(tasks)
+	if f := m.s.cfg.Events.Assigned; f != nil {
+		f(m.names())
+	}
+}
+
+// begin opens tasks.
+func (m *manager) begin(tasks []topics.Task) {
 	x := &worker.Opening{
 		Plan: m.s.group.Plan(), Graph: m.s.app.g, Member: m.s.group.Membership().Member, Tasks: map[graph.TaskID]topics.Task{},
 	}
@@ -94,16 +103,13 @@ func (m *manager) assign(tasks []topics.Task) {
 	left := len(tasks)
 	for _, t := range tasks {
 		x.Tasks[t.ID] = t
-		m.tasks[t.ID] = &entry{id: t.ID, cancel: func() {
+		m.tasks[t.ID] = &entry{id: t.ID, task: t, cancel: func() {
 			if left--; left == 0 { // all of them are given up: no need to look anything up
 				cancel()
 			}
 		}}
 	}
 	m.changed()
-	if f := m.s.cfg.Events.Assigned; f != nil {
-		f(m.names())
-	}
 	m.s.background(func() { m.open(ctx, cancel, x) })
 }
 
@@ -289,6 +295,8 @@ func (m *manager) report(r worker.Report) {
 		m.s.fail(r.Err)
 	case worker.Broken:
 		m.s.fail(r.Err)
+	case worker.Uncertain:
+		m.restart(r)
 	case worker.Lost:
 		m.s.cfg.Logger.Warn("millstream: a commit was refused", "application", m.s.cfg.ApplicationID, "error", r.Err)
 	}
@@ -302,7 +310,24 @@ func (m *manager) released(e *entry, r worker.Report) {
 		return
 	}
 	m.s.opener.GiveBack(*e.given)
-	m.gone(e)
+	if e.dropping || m.s.failing() {
+		m.gone(e)
+		return
+	}
+	m.begin([]topics.Task{e.task}) // the worker had to give it up, the group has not
+}
+
+// restart takes the tasks of a worker back and opens them again, where they have committed: what was sent since may be there or
+// not, and will be sent once more.
+func (m *manager) restart(r worker.Report) {
+	m.s.cfg.Logger.Warn("millstream: the tasks of a worker begin again where they have committed", "worker", r.Worker, "error", r.Err)
+	for _, e := range m.tasks {
+		if e.given != nil && e.worker == r.Worker {
+			e.running = false
+		}
+	}
+	m.changed()
+	m.s.workers[r.Worker].Lose(make(chan struct{}))
 }
 
 // changed publishes what the App has, and the state that follows from it.

@@ -64,6 +64,16 @@ func (s *session) fail(err error) {
 	})
 }
 
+// failing says that the session ends.
+func (s *session) failing() bool {
+	select {
+	case <-s.failed:
+		return true
+	default:
+		return false
+	}
+}
+
 // die ends the session as a kill would: nothing is committed, written or left any more.
 func (s *session) die() {
 	s.died.Store(true)

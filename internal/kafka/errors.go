@@ -30,6 +30,8 @@ var (
 	ErrInvalidGroup = errors.New("kafka: invalid group id or session timeout")
 	// ErrFenced (47, 90) says that a producer with the same transactional id has taken over.
 	ErrFenced = errors.New("kafka: producer fenced")
+	// ErrUncertain ends a producer: records may or may not have been written, and no further attempt can tell.
+	ErrUncertain = errors.New("kafka: records may or may not have been written")
 	// ErrClosed is returned by calls on what was closed.
 	ErrClosed = errors.New("kafka: client closed")
 )

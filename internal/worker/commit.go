@@ -217,11 +217,7 @@ func (w *Worker) answered(c *commit) {
 		w.settle(c)
 	case w.ctx.Err() != nil:
 	case errors.Is(c.err, ErrLost):
-		for _, r := range w.tasks {
-			w.halt(r)
-			r.undo, r.cut = true, false
-		}
-		w.cfg.Tell(Report{Worker: w.cfg.ID, What: Lost, Err: c.err})
+		w.void(Lost, c.err)
 	default:
 		w.breakDown(c.err)
 	}

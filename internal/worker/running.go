@@ -188,6 +188,9 @@ func (w *Worker) fail(r *running, err error) {
 		panic(crashpoint.Dead)
 	}
 	w.halt(r)
+	if errors.Is(err, kafka.ErrUncertain) {
+		w.breakDown(err)
+	}
 	if w.over() {
 		r.undo = true
 		return
@@ -203,12 +206,23 @@ func (w *Worker) breakDown(err error) {
 	if w.broken != nil || w.over() {
 		return
 	}
-	w.broken, w.inFlight = err, nil
+	if errors.Is(err, kafka.ErrUncertain) {
+		w.void(Uncertain, err)
+		return
+	}
+	w.broken = err
+	w.void(Broken, err)
+}
+
+// void gives up everything that is not settled.
+func (w *Worker) void(what What, err error) {
+	w.inFlight = nil
 	for _, r := range w.tasks {
 		w.halt(r)
 		r.undo, r.cut = true, false
 	}
-	w.cfg.Tell(Report{Worker: w.cfg.ID, What: Broken, Err: err})
+	w.tenure.Load().end(err) // what fails from now on fails because of that
+	w.cfg.Tell(Report{Worker: w.cfg.ID, What: what, Err: err})
 }
 
 // handBack hands back what can be.

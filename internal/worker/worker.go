@@ -93,6 +93,9 @@ const (
 	Broken
 	// Lost: the group has dropped the member. The worker processes nothing until Lose.
 	Lost
+	// Uncertain: the producer cannot know what was written. The worker processes nothing until Lose; after that its tasks can
+	// begin again where they have committed.
+	Uncertain
 )
 
 // Handover is a task that is ready to run.

@@ -184,7 +184,7 @@ func (d *dispatcher) forget(o *outPart, id *identity) {
 
 // ambiguous ends the producer: the batch may be in the log or not, and no further attempt can tell.
 func (d *dispatcher) ambiguous(b *batch, err error) {
-	d.p.breakDown(fmt.Errorf("%s: %d records may or may not have been written: %w", b.part.TopicPartition, b.count, err))
+	d.p.breakDown(fmt.Errorf("%s: %w: %d of them: %w", b.part.TopicPartition, kafka.ErrUncertain, b.count, err))
 }
 
 // invalid refuses the records that the broker named and sends the rest; where it names none it looks for them by halves.
