@@ -126,6 +126,7 @@ func (w *world) kill(s step) {
 	}
 	p := w.any()
 	p.kill()
+	w.judgeDead(p.m)
 	if w.comeBack(p, s) {
 		w.tookEffect("kill, back on " + string(s.back))
 	}
@@ -206,6 +207,7 @@ func (w *world) deathAt(s step) {
 	w.gaveUp("a process crashed")
 	p.wait()
 	w.forget(p)
+	w.judgeDead(p.m)
 	w.removeEnded()
 	if w.comeBack(p, s) {
 		w.tookEffect("crash, back on " + string(s.back))

@@ -67,39 +67,67 @@ func (w *world) read(topic string) []broker.Record {
 
 // judgeStore compares the files of a store, on all machines, with its changelog, and returns what that holds.
 func (w *world) judgeStore(name string, owners map[string]*process) map[int32]rows {
-	logs := map[int32][]broker.Record{}
+	logs := w.changelog(name)
 	folded := map[int32]rows{}
-	for _, r := range w.read(changelogOf(name)) {
-		logs[r.Partition] = append(logs[r.Partition], r)
-	}
-	ends := map[int32]int64{}
-	for _, p := range w.b.Cluster().PartitionInfos(changelogOf(name)) {
-		ends[p.Partition] = p.HighWatermark
-		folded[p.Partition] = rows{}
-		for _, r := range logs[p.Partition] {
-			folded[p.Partition].apply(r)
-		}
-	}
-	for p := range int32(w.partitions) {
+	for p, l := range logs {
+		folded[p] = l.folded
 		owner := owners[fmt.Sprintf("%d_%d", stores[name], p)]
 		for _, m := range w.machines {
-			f, err := readFile(filepath.Join(m.dir, application, name, fmt.Sprintf("%d.db", p)))
-			what := fmt.Sprintf("%s, store %q partition %d", m.name, name, p)
-			owned := owner != nil && owner.m == m
-			switch {
-			case err != nil:
-				w.fail("store", "%s: %v", what, err)
-			case owned && f.checkpoint != ends[p]:
-				w.fail("store", "%s: the owner's checkpoint after a graceful stop is %d, the changelog ends at %d", what, f.checkpoint, ends[p])
-			case f.checkpoint < 0: // nobody will believe what is in it
-			case f.checkpoint > ends[p]:
-				w.fail("store", "%s: the checkpoint is %d, the changelog ends at %d", what, f.checkpoint, ends[p])
-			default:
-				w.compare(what, f, logs[p], folded[p])
-			}
+			w.judgeFile(m, name, p, l, owner != nil && owner.m == m)
 		}
 	}
 	return folded
+}
+
+// judgeDead checks what a process that was killed left on its machine. Its connections are cut, so that nothing of it arrives any more.
+func (w *world) judgeDead(m *machine) {
+	settle()
+	for name := range stores {
+		if w.b.Cluster().TopicInfo(changelogOf(name)) == nil {
+			return // it died before anything was there
+		}
+		for p, l := range w.changelog(name) {
+			w.judgeFile(m, name, p, l, false)
+		}
+	}
+}
+
+// log is a partition of a changelog.
+type log struct {
+	records []broker.Record
+	folded  rows
+	end     int64
+}
+
+func (w *world) changelog(name string) map[int32]*log {
+	logs := map[int32]*log{}
+	for _, p := range w.b.Cluster().PartitionInfos(changelogOf(name)) {
+		logs[p.Partition] = &log{end: p.HighWatermark, folded: rows{}}
+	}
+	for _, r := range w.read(changelogOf(name)) {
+		l := logs[r.Partition]
+		l.records = append(l.records, r)
+		l.folded.apply(r)
+	}
+	return logs
+}
+
+// judgeFile checks that a file and what its changelog has gained since are all that the changelog says. After a graceful stop the file
+// of the owner lacks nothing.
+func (w *world) judgeFile(m *machine, name string, p int32, l *log, stopped bool) {
+	f, err := readFile(filepath.Join(m.dir, application, name, fmt.Sprintf("%d.db", p)))
+	what := fmt.Sprintf("%s, store %q partition %d", m.name, name, p)
+	switch {
+	case err != nil:
+		w.fail("store", "%s: %v", what, err)
+	case stopped && f.checkpoint != l.end:
+		w.fail("store", "%s: the owner's checkpoint after a graceful stop is %d, the changelog ends at %d", what, f.checkpoint, l.end)
+	case f.checkpoint < 0: // nobody will believe what is in it
+	case f.checkpoint > l.end:
+		w.fail("store", "%s: the checkpoint is %d, the changelog ends at %d", what, f.checkpoint, l.end)
+	default:
+		w.compare(what, f, l.records, l.folded)
+	}
 }
 
 // compare replays a changelog into what a file holds, as a restore would, and compares the outcome with the whole changelog.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ import (
 var (
 	seed      = flag.Uint64("seed", 0, "the one history to run, counted from 1; 0: the first -histories")
 	histories = flag.Int("histories", 50, "how many histories to run")
+	stop      = flag.Bool("stop", false, "begin no more histories once one has failed")
 	verbose   = flag.Bool("journal", false, "print what the Apps of a failing history logged")
 )
 
@@ -43,12 +45,17 @@ func TestHistories(t *testing.T) {
 	}
 	began := time.Now()
 	sum := &summary{counts: map[string]int{}}
+	var failed atomic.Bool
 	run := func(first, n uint64) {
 		t.Run("of", func(t *testing.T) {
 			for s := first; s < first+n; s++ {
 				t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
 					t.Parallel()
+					if *stop && failed.Load() {
+						return
+					}
 					sum.add(simulate(t, newPlan(s)))
+					failed.Store(failed.Load() || t.Failed())
 				})
 			}
 		})

@@ -87,8 +87,12 @@ type feeder struct {
 	done          chan struct{}
 }
 
+// newFeeder makes a feeder whose users lie in other partitions than their hash says, as where a service has a partitioner of its own: a
+// changelog that went by the hash would not be its store's.
 func newFeeder(w *world) *feeder {
-	f := &feeder{w: w, users: keysFor("u", w.partitions, 3), groups: keysFor("g", w.partitions, 4), net: newNetwork(w, 0)}
+	users := keysFor("u", w.partitions, 3)
+	users = append(users[1:], users[0])
+	f := &feeder{w: w, users: users, groups: keysFor("g", w.partitions, 4), net: newNetwork(w, 0)}
 	f.net.traps = &traps{} // what it writes is not to fail
 	var err error
 	f.client, err = kgo.NewClient(kgo.SeedBrokers(w.b.Brokers()...), kgo.Dialer(f.net.dial), kgo.ProducerLinger(0),
