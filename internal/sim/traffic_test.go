@@ -83,6 +83,7 @@ type feeder struct {
 	net           *network
 	client        *kgo.Client
 	n, tick       int
+	refused       int
 	stop          context.CancelFunc
 	done          chan struct{}
 }
@@ -141,24 +142,33 @@ func (f *feeder) round() {
 	f.profile(f.tick % f.w.partitions)
 }
 
-// profile writes a row, or deletes one.
+// profile writes a row, or deletes one, until that is acknowledged.
 func (f *feeder) profile(p int) {
 	user := f.users[p][f.tick/f.w.partitions%3]
-	r := &kgo.Record{Topic: profilesTopic, Partition: int32(p), Key: []byte(user), Value: fmt.Appendf(nil, "v%d", f.tick)}
+	r := kgo.Record{Topic: profilesTopic, Partition: int32(p), Key: []byte(user), Value: fmt.Appendf(nil, "v%d", f.tick)}
 	if f.tick%7 == 0 {
 		r.Value = nil
 	}
-	f.write(func() { f.w.ledger.row(user, r.Value) }, r)
+	for f.w.ctx.Err() == nil && !f.write(func() { f.w.ledger.row(user, r.Value) }, &r) {
+		r = kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value}
+	}
 }
 
-func (f *feeder) write(accepted func(), rs ...*kgo.Record) {
+// refusals is how many writes of the feeder may fail: its client does not like brokers that are away.
+const refusals = 20
+
+func (f *feeder) write(accepted func(), rs ...*kgo.Record) bool {
 	ctx, cancel := context.WithTimeout(f.w.ctx, time.Minute)
 	defer cancel()
-	if err := f.client.ProduceSync(ctx, rs...).FirstErr(); err == nil {
+	err := f.client.ProduceSync(ctx, rs...).FirstErr()
+	if err == nil {
 		accepted()
-	} else if f.w.ctx.Err() == nil {
+		return true
+	}
+	if f.refused++; f.refused == refusals {
 		f.w.fail("feed", "writing to %s: %v", rs[0].Topic, err)
 	}
+	return f.refused >= refusals
 }
 
 // ledger is what the oracle knows. Safe for use by several goroutines.

@@ -124,6 +124,7 @@ const (
 	perRound  = 1000                  // records of a task before the next one has its turn, at most
 	longRound = 20 * time.Millisecond // fewer records then
 	idleCut   = 20 * time.Millisecond // without input, a cut is due that soon
+	doubt     = 50 * time.Millisecond // between two looks at whether the member is one still
 )
 
 // Worker is a goroutine with tasks. Its methods but Run are safe from any goroutine.
@@ -291,10 +292,29 @@ func (w *Worker) add(b *kafka.Batch) {
 	}
 }
 
+// fetchFailed stops a task whose input cannot be read, unless the member may have been dropped from its group without knowing:
+//
+//	A is frozen past its session -> B has its tasks, commits, and deletes what it has processed from a repartition topic
+//	-> A thaws, and its position is not in the log -> A's heartbeat is answered: not a member
+//
+// The last may take a moment. Until then, A waits; then the tasks are gone, or the failure is one.
 func (w *Worker) fetchFailed(tp kafka.TopicPartition, err error) {
-	if r := w.byTP[tp]; r != nil && !r.stopped {
-		w.fail(r, &task.Error{Task: r.ID, TopicPartition: tp, Offset: r.task.Position(tp), Err: err})
+	r := w.byTP[tp]
+	if r == nil || r.stopped {
+		return
 	}
+	var gone *kafka.OffsetOutOfRange
+	if errors.As(err, &gone) && w.cfg.Membership.Allowed() != nil {
+		time.AfterFunc(doubt, func() {
+			w.command(func() {
+				if w.byTP[tp] == r {
+					w.fetchFailed(tp, err)
+				}
+			})
+		})
+		return
+	}
+	w.fail(r, &task.Error{Task: r.ID, TopicPartition: tp, Offset: r.task.Position(tp), Err: err})
 }
 
 // round lets each task process some records, and says whether one did.
