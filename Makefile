@@ -32,3 +32,6 @@ kafka-test: ## the tests under the tag kafka, on a real Apache Kafka 4.3.0 from 
 
 bench: ## the table of docs/performance.md, on a real Apache Kafka 4.3.0 from Maven; BENCH="-quick" for a smoke test
 	cd bench && go vet ./... && go run . $(BENCH)
+
+sim: ## SEEDS (500) histories of whole Apps and brokers in virtual time, each with its faults
+	go test -count=1 -timeout 60m -v -run TestHistories ./internal/sim -histories $(SEEDS)

@@ -104,6 +104,7 @@ func TestEvents(t *testing.T) {
 		var assigned []string
 		commits := 0
 		restored := map[int32][]millstream.RestoreInfo{}
+		whole := make(chan int32, 2) // the one record may be through before the other partition is restored
 		cfg.Events = millstream.Events{
 			Assigned: func(tasks []string) { mu.Lock(); defer mu.Unlock(); assigned = tasks },
 			Commit:   func(millstream.CommitInfo) { mu.Lock(); defer mu.Unlock(); commits++ },
@@ -111,11 +112,15 @@ func TestEvents(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				restored[r.Partition] = append(restored[r.Partition], r)
+				if r.Done == r.End {
+					whole <- r.Partition
+				}
 			},
 		}
 		m := start(t, simple(t), cfg)
 		write(t, b, "in", 500, 1)
 		await(t, b, "counts", 501)
+		assert.ElementsMatch(t, []int32{0, 1}, []int32{<-whole, <-whole})
 		m.stop()
 		mu.Lock()
 		defer mu.Unlock()
