@@ -20,6 +20,9 @@ func mix(n uint64) uint64 {
 // keyOf returns the key of record n, uniform over [0, keys).
 func keyOf(n, keys int64) int64 { return int64(mix(uint64(n)) % uint64(keys)) }
 
+// scattered returns the key of row n: every key once, in no order.
+func scattered(n, keys int64) int64 { return n * 2_654_435_761 % keys }
+
 func appendKey(b []byte, key int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(key)) }
 
 // appendValue appends 100 bytes that begin with n.

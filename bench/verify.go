@@ -89,7 +89,7 @@ func (b *bench) verifyJoin(ctx context.Context) error {
 	err := b.read(ctx, joinedTopic, func(r *kgo.Record) error {
 		n := number(r.Value)
 		want = appendValue(want[:0], n)
-		want = appendKey(want[:valueSize-8], keyOf(n, b.keys)) // a row's number is its key
+		want = appendKey(want[:valueSize-8], keyOf(n, b.keys)) // a row begins with its key
 		if !bytes.Equal(want, r.Value) {
 			return fmt.Errorf("record %d is not joined with its row", n)
 		}

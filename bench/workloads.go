@@ -136,7 +136,7 @@ func (b *bench) state(name string) string { return filepath.Join(b.dir, "state-"
 
 // loadTable makes the App of the join load its table; what it joins comes later.
 func (b *bench) loadTable(ctx context.Context) error {
-	if err := b.load(ctx, rowsTopic, b.keys, func(n int64) int64 { return n }); err != nil {
+	if err := b.load(ctx, rowsTopic, b.keys, func(n int64) int64 { return scattered(n, b.keys) }); err != nil {
 		return err
 	}
 	r, m, err := measure(ctx, b.spec("load", b.state("join"), b.keys))
