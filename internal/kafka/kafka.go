@@ -90,9 +90,9 @@ type FetchConfig struct {
 	Isolation Isolation
 	// MaxWait is how long a broker may hold a fetch that finds nothing. Defaults to 500ms.
 	MaxWait time.Duration
-	// PartitionBytes bounds what one response holds of a partition. Defaults to 1 MiB; a larger batch still arrives.
+	// PartitionBytes bounds what one response holds of a partition. Defaults to 512 KiB; a larger batch still arrives.
 	PartitionBytes int32
-	// BufferBytes is what may be delivered and not yet released per partition before it is left out of fetches. Defaults to 2 MiB.
+	// BufferBytes is what may be delivered and not yet released per partition before it is left out of fetches. Defaults to 1 MiB.
 	BufferBytes int
 }
 
@@ -129,7 +129,7 @@ type ProduceFailure struct {
 type ProduceConfig struct {
 	// BatchBytes closes a record batch. Defaults to 256 KiB.
 	BatchBytes int
-	// BufferBytes is what may be queued and unacknowledged before Send waits. Defaults to 16 MiB.
+	// BufferBytes is what may be queued and unacknowledged before Send waits. Defaults to 8 MiB.
 	BufferBytes int
 	// Compression is "none", "gzip", "snappy", "lz4" or "zstd". Defaults to none.
 	Compression string

@@ -56,8 +56,8 @@ type fetchPart struct {
 
 func newFetcher(c *Client, cfg kafka.FetchConfig) *fetcher {
 	defaultTo(&cfg.MaxWait, 500*time.Millisecond)
-	defaultTo(&cfg.PartitionBytes, 1<<20)
-	defaultTo(&cfg.BufferBytes, 2<<20)
+	defaultTo(&cfg.PartitionBytes, 512<<10)
+	defaultTo(&cfg.BufferBytes, 1<<20)
 	f := &fetcher{c: c, cfg: cfg, parts: map[kafka.TopicPartition]*fetchPart{}, readers: map[string]*reader{},
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	f.wg.Go(f.route)

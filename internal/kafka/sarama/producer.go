@@ -69,7 +69,7 @@ type limit struct {
 
 func newProducer(c *Client, cfg kafka.ProduceConfig) (*producer, error) {
 	defaultTo(&cfg.BatchBytes, 256<<10)
-	defaultTo(&cfg.BufferBytes, 16<<20)
+	defaultTo(&cfg.BufferBytes, 8<<20)
 	defaultTo(&cfg.Compression, "none")
 	p := &producer{c: c, cfg: cfg, ask: newRole(c), parts: map[kafka.TopicPartition]*outPart{}, current: newCut(),
 		ends: map[kafka.TopicPartition]int64{}, sick: map[*outPart]error{},
