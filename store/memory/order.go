@@ -87,15 +87,7 @@ func (o *order) build() {
 			all = append(all, sorted{o.prefix(o.key(ref(s))), ref(s)})
 		}
 	}
-	slices.SortFunc(all, func(a, b sorted) int {
-		if a.prefix != b.prefix {
-			if a.prefix < b.prefix {
-				return -1
-			}
-			return 1
-		}
-		return bytes.Compare(o.key(a.ref), o.key(b.ref))
-	})
+	o.sort(all)
 	const fill = leafMost * 3 / 4
 	for part := range slices.Chunk(all, fill) {
 		l := o.newLeaf(len(o.leaves), part[0])
