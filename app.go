@@ -21,6 +21,7 @@ type App struct {
 	started atomic.Bool
 	drops   *drops
 	stats   counters
+	waiting atomic.Pointer[error] // why the start waits
 
 	mu      sync.Mutex // guards what follows; never held while waiting
 	session *session   // nil before Run and after it

@@ -192,6 +192,7 @@ func TestStopWhileWaitingForBrokers(t *testing.T) {
 		m := start(t, upper(t), cfg)
 		time.Sleep(time.Minute)
 		assert.Equal(t, millstream.Starting, m.State())
+		require.ErrorContains(t, m.Ready(), "broker", "it says what it waits for")
 		m.stop()
 	})
 }

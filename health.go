@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/millstream-go/millstream/internal/kafka"
 )
 
 // Live returns nil while the App is fit to go on: an error when it has failed or stopped, or when a call of a user's function has
@@ -32,6 +34,9 @@ func (a *App) Live() error {
 // write to disk. It is for load balancers of services that answer from their stores, and for rolling upgrades.
 func (a *App) Ready() error {
 	if state := a.State(); state != Running {
+		if why := a.waiting.Load(); state == Starting && why != nil && *why != nil {
+			return fmt.Errorf("millstream: %v: %w", state, *why)
+		}
 		return fmt.Errorf("millstream: %v", state)
 	}
 	s := a.current()
@@ -39,6 +44,14 @@ func (a *App) Ready() error {
 		return errors.New("millstream: stopping")
 	}
 	return errors.Join(s.stuck(), s.healthy())
+}
+
+// waits notes why the App cannot start yet, nil when it can: a start that waits in silence looks like one that works.
+func (a *App) waits(err error) {
+	a.waiting.Store(&err)
+	if errors.Is(err, kafka.ErrUnavailable) {
+		a.cfg.Logger.Warn("millstream: waiting for brokers", "application", a.cfg.ApplicationID, "error", err)
+	}
 }
 
 // LiveHandler answers 200 when Live is nil, else 503 with the error.

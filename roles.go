@@ -84,6 +84,7 @@ func (s *session) plan(ctx context.Context) (plan *topics.Plan, err error) {
 	}, s.admin)
 	err = worker.Persist(ctx, func() (err error) {
 		plan, err = s.planner.Plan(ctx)
+		s.app.waits(err)
 		return err
 	})
 	return plan, err

@@ -6,6 +6,8 @@ import "errors"
 var (
 	// ErrUnavailable says that no broker that could answer was reached. Worth a retry.
 	ErrUnavailable = errors.New("kafka: broker not available")
+	// ErrCredentials says that no broker has accepted the client's TLS and SASL settings yet. Never cured by a retry.
+	ErrCredentials = errors.New("kafka: TLS or SASL settings not accepted")
 	// ErrTooLarge (10, 18) is returned by Producer.Send for a record over its topic's limit.
 	ErrTooLarge = errors.New("kafka: record too large")
 	// ErrUnknownTopic (3, 100) says that a topic or partition does not exist.

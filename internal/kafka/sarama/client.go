@@ -2,6 +2,7 @@ package sarama
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -14,6 +15,8 @@ type Client struct {
 	cfg  Config
 	wire *sarama.Config // never changed; copied for each connection
 	meta *metadata
+	// letIn is set by the first connection that a broker accepted with our TLS and SASL settings.
+	letIn atomic.Bool
 
 	closing sync.Once
 }

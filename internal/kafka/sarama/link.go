@@ -21,7 +21,7 @@ type link struct {
 	b    *sarama.Broker
 	conn net.Conn
 	tap  *tap            // nil but for fetches
-	pen  *pen            // nil but for produce
+	pen  *pen            // nil but for fetches and produce
 	max  map[int16]int16 // newest version of each API that the broker knows
 	dead atomic.Bool
 }
@@ -40,27 +40,27 @@ func (c *Client) open(ctx context.Context, addr string, read time.Duration) (*li
 
 // openTapped is open for fetches.
 func (c *Client) openTapped(ctx context.Context, addr string, read time.Duration) (*link, error) {
-	return c.connect(ctx, &link{addr: addr, tap: &tap{limit: read}}, read)
+	return c.connect(ctx, &link{addr: addr, tap: &tap{limit: read}, pen: &pen{empty: emptyFetchRequest}}, read)
 }
 
 // openForProduce is open for produce requests.
 func (c *Client) openForProduce(ctx context.Context, addr string, read time.Duration) (*link, error) {
-	return c.connect(ctx, &link{addr: addr, pen: &pen{}}, read)
+	return c.connect(ctx, &link{addr: addr, pen: &pen{empty: emptyProduce}}, read)
 }
 
 func (c *Client) connect(ctx context.Context, l *link, read time.Duration) (_ *link, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
 	if l.conn, err = c.dial(ctx, l.addr); err != nil {
-		return nil, &unavailable{l.addr, err}
+		return nil, c.notLetIn(l.addr, err)
 	}
 	conn := l.conn
 	if l.tap != nil {
-		l.tap.Conn = l.conn
+		l.tap.Conn = conn
 		conn = l.tap
 	}
 	if l.pen != nil {
-		l.pen.Conn = l.conn
+		l.pen.Conn = conn
 		conn = l.pen
 	}
 	conf := *c.wire
@@ -73,8 +73,9 @@ func (c *Client) connect(ctx context.Context, l *link, read time.Duration) (_ *l
 	}
 	if err := l.agree(ctx); err != nil {
 		l.close()
-		return nil, err
+		return nil, c.notLetIn(l.addr, err)
 	}
+	c.letIn.Store(true)
 	return l, nil
 }
 
@@ -105,10 +106,7 @@ func (l *link) agree(ctx context.Context) error {
 		resp, err = l.b.ApiVersions(&sarama.ApiVersionsRequest{})
 	}
 	if err != nil {
-		if k, ok := code(err); ok {
-			return fmt.Errorf("kafka: broker %s: %w", l.addr, failure(k))
-		}
-		return &unavailable{l.addr, cause(ctx, err)}
+		return cause(ctx, err)
 	}
 	l.max = make(map[int16]int16, len(resp.ApiKeys))
 	for _, k := range resp.ApiKeys {

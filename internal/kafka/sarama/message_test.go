@@ -153,7 +153,7 @@ func (w *written) Write(b []byte) (int, error) {
 
 func TestPenReplacesOneRequest(t *testing.T) {
 	w := &written{}
-	p := &pen{Conn: w}
+	p := &pen{empty: emptyProduce, Conn: w}
 	head := append([]byte{0, 0, 0, 99}, "some header"...)
 	armed := append(make([]byte, headRoom), "body"...)
 	for range 2 {

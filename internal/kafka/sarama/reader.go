@@ -23,6 +23,7 @@ type reader struct {
 	asked   map[kafka.TopicPartition]*fetchPart
 	inflate inflater
 	names   names
+	request []byte // memory for the next one
 
 	wake   chan struct{}
 	ctx    context.Context // ends with the reader
@@ -84,17 +85,17 @@ func (r *reader) stop() { r.cancel() }
 func (r *reader) run() {
 	defer r.close()
 	for {
-		req, asked, idle := r.next()
+		wait, asked, idle := r.next()
 		if r.ctx.Err() != nil {
 			return
 		}
-		if req == nil {
+		if len(asked) == 0 {
 			if !r.rest(idle) && idle && r.retire() {
 				return
 			}
 			continue
 		}
-		if err := r.poll(req, asked); err != nil && r.ctx.Err() == nil {
+		if err := r.poll(wait, asked); err != nil && r.ctx.Err() == nil {
 			r.lost(err)
 		}
 	}
@@ -142,13 +143,13 @@ func (r *reader) retire() bool {
 	return true
 }
 
-// next builds the next request: every partition that has room. It is nil when none has room; idle says
-// that there is no partition at all.
-func (r *reader) next() (req *sarama.FetchRequest, asked map[kafka.TopicPartition]*fetchPart, idle bool) {
+// next chooses what to ask for: every partition that has room, and how long the broker may wait for records. Nothing is asked for when
+// none has room; idle says that there is no partition at all.
+func (r *reader) next() (wait time.Duration, asked map[kafka.TopicPartition]*fetchPart, idle bool) {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
 	clear(r.asked)
-	wait := r.f.cfg.MaxWait
+	wait = r.f.cfg.MaxWait
 	for p := range r.parts {
 		if p.buffered.Load() >= int64(r.f.cfg.BufferBytes) {
 			wait = min(wait, hotWait)
@@ -156,19 +157,14 @@ func (r *reader) next() (req *sarama.FetchRequest, asked map[kafka.TopicPartitio
 		}
 		r.asked[p.TopicPartition] = p
 	}
-	if len(r.asked) == 0 {
-		return nil, nil, len(r.parts) == 0
+	if len(r.asked) > 0 {
+		r.write(wait)
 	}
-	req = &sarama.FetchRequest{Version: fetchVersion, MaxWaitTime: int32(wait.Milliseconds()), MinBytes: 1, MaxBytes: requestBytes,
-		SessionEpoch: -1, Isolation: sarama.IsolationLevel(r.f.cfg.Isolation), RackID: r.f.c.cfg.Rack}
-	for _, p := range r.asked {
-		req.AddBlock(p.Topic, p.Partition, p.pos, p.max, p.epoch)
-	}
-	return req, r.asked, false
+	return wait, r.asked, len(r.parts) == 0
 }
 
 // poll makes one request and hands out what came.
-func (r *reader) poll(req *sarama.FetchRequest, asked map[kafka.TopicPartition]*fetchPart) error {
+func (r *reader) poll(wait time.Duration, asked map[kafka.TopicPartition]*fetchPart) error {
 	l := r.l.Load()
 	if l == nil || l.dead.Load() {
 		var err error
@@ -177,10 +173,10 @@ func (r *reader) poll(req *sarama.FetchRequest, asked map[kafka.TopicPartition]*
 		}
 	}
 	n := r.polls.Load()
-	if long := req.MaxWaitTime > int32(hotWait.Milliseconds()); long {
+	if wait > hotWait {
 		n = r.polls.Add(1)
 	}
-	frame, err := r.fetch(l, req)
+	frame, err := r.fetch(l)
 	if n%2 == 1 {
 		r.polls.Add(1)
 	}
@@ -201,12 +197,13 @@ func (r *reader) poll(req *sarama.FetchRequest, asked map[kafka.TopicPartition]*
 	return &unavailable{r.addr, err}
 }
 
-// fetch returns the answer's bytes; Sarama sees an empty one (see tap).
-func (r *reader) fetch(l *link, req *sarama.FetchRequest) ([]byte, error) {
+// fetch sends the request and returns the answer's bytes; what Sarama sees of both is empty (see pen and tap).
+func (r *reader) fetch(l *link) ([]byte, error) {
 	stop := context.AfterFunc(r.ctx, l.cut)
 	defer stop()
 	l.tap.arm()
-	if _, err := l.b.Fetch(req); err != nil {
+	l.pen.armed = r.request
+	if _, err := l.b.Fetch(&sarama.FetchRequest{Version: fetchVersion}); err != nil {
 		return nil, err
 	}
 	return l.tap.frame, nil
@@ -227,6 +224,3 @@ func (r *reader) connect(old *link) (*link, error) {
 	r.l.Store(l)
 	return l, nil
 }
-
-// fetchVersion is the only one that we read. Version 13 names topics by their ids, which Sarama does not.
-const fetchVersion = 12

@@ -145,7 +145,8 @@ func askAny[T any](ctx context.Context, r *role, f func(*link, *sarama.Broker) (
 	var err error
 	var t T
 	for _, addr := range r.c.addresses(r) {
-		if t, err = ask(ctx, r, addr, f); err == nil || ctx.Err() != nil || !transient(err) {
+		// A broker that does not let us in says nothing about the others.
+		if t, err = ask(ctx, r, addr, f); err == nil || ctx.Err() != nil || !transient(err) && !errors.Is(err, kafka.ErrCredentials) {
 			return t, err
 		}
 	}
