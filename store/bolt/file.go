@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -45,7 +44,7 @@ type file struct {
 	db     *bbolt.DB // nil: there is no file yet
 	tx     *bbolt.Tx
 	rows   *bbolt.Bucket
-	cursor *bbolt.Cursor
+	tree   tree // of rows
 	mapped int
 	seek   []byte // the owner's scratch
 }
@@ -105,7 +104,7 @@ func (f *file) renew() error {
 	}
 	f.tx = tx
 	if f.rows = tx.Bucket(rowsBucket); f.rows != nil {
-		f.cursor = f.rows.Cursor()
+		f.tree = treeOf(f.db, tx, f.rows)
 	}
 	return nil
 }
@@ -114,7 +113,7 @@ func (f *file) endRead() {
 	if f.tx != nil {
 		_ = f.tx.Rollback() // it errs only when it has ended already
 	}
-	f.tx, f.rows, f.cursor = nil, nil, nil
+	f.tx, f.rows, f.tree = nil, nil, tree{}
 }
 
 // close closes the file. The caller holds the lock.
@@ -145,7 +144,7 @@ func (f *file) get(key []byte) (stored []byte, err error) {
 	if f.db == nil {
 		return nil, errAway
 	}
-	if f.cursor == nil {
+	if f.rows == nil {
 		return nil, nil
 	}
 	defer func() {
@@ -154,11 +153,10 @@ func (f *file) get(key []byte) (stored []byte, err error) {
 		}
 	}()
 	f.seek = appendKey(f.seek[:0], key)
-	k, v := f.cursor.Seek(f.seek)
-	if !bytes.Equal(k, f.seek) {
-		return nil, nil
+	if f.tree.data == nil {
+		return f.rows.Get(f.seek), nil
 	}
-	return v, nil
+	return f.tree.find(f.seek), nil
 }
 
 // damaged turns what was recovered from a panic of bbolt, over a page that is not what it should be, into an error, and marks the file
