@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -148,8 +150,13 @@ func list(v string) []string {
 // check returns everything that is wrong with the whole of it.
 func (c Config) check() error {
 	var errs []error
-	if c.Application == "" {
-		errs = append(errs, errors.New("application.id is empty"))
+	if err := legal("application.id", c.Application); err != nil {
+		errs = append(errs, err)
+	}
+	for _, b := range c.Brokers {
+		if _, _, err := net.SplitHostPort(b); err != nil {
+			errs = append(errs, fmt.Errorf("bootstrap.servers or -brokers has %q, which is not host:port", b))
+		}
 	}
 	if c.Mode != "learning" && c.Mode != "mapping" {
 		errs = append(errs, fmt.Errorf("-mode is %q; it has to be learning or mapping", c.Mode))
@@ -157,17 +164,30 @@ func (c Config) check() error {
 	if c.Generate < 0 {
 		errs = append(errs, fmt.Errorf("-generate is %d; it has to be 0 or more", c.Generate))
 	}
-	names := map[string]string{}
+	uses := map[string]string{}
 	for what, t := range map[string]TopicConfig{"stream": c.Stream, "table": c.Table, "rekeyed": c.Rekeyed, "output": c.Output} {
-		if t.Name == "" {
-			errs = append(errs, fmt.Errorf("%s.topic.name is empty", what))
+		if err := legal(what+".topic.name", t.Name); err != nil {
+			errs = append(errs, err)
 			continue
 		}
-		if other := names[t.Name]; other != "" {
+		if other := uses[t.Name]; other != "" {
 			errs = append(errs, fmt.Errorf("%s.topic.name and %s.topic.name are both %q", min(what, other), max(what, other), t.Name))
 		}
-		names[t.Name] = what
+		uses[t.Name] = what
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
 }
+
+// legal says what Kafka would refuse in the name of a topic, or of what topics are named after.
+func legal(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s is empty", what)
+	case !names.MatchString(name) || name == "." || name == "..":
+		return fmt.Errorf("%s is %q; only letters, digits, '.', '_' and '-' may be in it, 200 at most", what, name)
+	}
+	return nil
+}
+
+var names = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,200}$`)

@@ -58,6 +58,11 @@ func TestParseListsEverythingThatIsWrong(t *testing.T) {
 	} {
 		assert.ErrorContains(t, err, want)
 	}
+	file = properties(t, "application.id=my app\nbootstrap.servers=kafka\nstream.topic.name=user events\n")
+	_, err = parse([]string{"-config", file}, io.Discard)
+	for _, want := range []string{`application.id is "my app"`, `has "kafka", which is not host:port`, `stream.topic.name is "user events"`} {
+		assert.ErrorContains(t, err, want)
+	}
 	_, err = parse([]string{"-config", filepath.Join(t.TempDir(), "missing")}, io.Discard)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

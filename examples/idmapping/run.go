@@ -124,7 +124,7 @@ func (s *service) newApp() (*millstream.App, error) {
 // restored says what it took to have a store back.
 func (s *service) restored(i millstream.RestoreInfo) {
 	switch {
-	case i.Done < i.End:
+	case i.Done < i.End, i.End == 0 && i.Full: // not done yet; nothing was there
 	case i.Full:
 		fmt.Fprintf(s.log, "restored %s[%d] in full: %d records\n", i.Store, i.Partition, i.Records)
 	default:
