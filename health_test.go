@@ -52,3 +52,25 @@ func TestLiveHandler(t *testing.T) {
 		close(release)
 	})
 }
+
+// MaxProcessingTime is about one record: many slow ones, and functions that become slow, are no reason to stop.
+func TestSlowFunctionsAreNotStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1))
+		write(t, b, "in", 0, 4000)
+		n := 0
+		builder := stream.NewBuilder()
+		stream.ForEach(stream.From(builder, in), func(stream.Record[string, string]) {
+			if n++; n > 3000 || n < 100 {
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+		cfg := config(t, b)
+		cfg.MaxProcessingTime = time.Second
+		a, err := millstream.New(build(t, builder), cfg)
+		require.NoError(t, err)
+		require.NoError(t, a.RunToEnd(t.Context()))
+		assert.Equal(t, 4000, n)
+		assert.Greater(t, a.Stats().Commits, int64(100), "commits do not wait for long rounds")
+	})
+}

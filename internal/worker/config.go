@@ -97,6 +97,6 @@ type Handover struct {
 // Stats are counts since the worker began. Safe to read from any goroutine.
 type Stats struct {
 	In, Out, Commits atomic.Int64
-	// Since is when the call of a task under way began, in nanoseconds since 1970; 0: none is.
+	// Since is when the call of a task under way began, in nanoseconds since 1970; 0: none is. A call is at most perLook records.
 	Since atomic.Int64
 }

@@ -35,7 +35,7 @@ type running struct {
 func (w *Worker) Adopt(h Handover) { w.command(func() { w.adopt(h) }) }
 
 func (w *Worker) adopt(h Handover) {
-	r := &running{Handover: h, limit: perRound, ends: h.Ends, queued: map[kafka.TopicPartition]int64{}, logs: map[store.Engine]*changelog.Log{}}
+	r := &running{Handover: h, limit: perLook, ends: h.Ends, queued: map[kafka.TopicPartition]int64{}, logs: map[store.Engine]*changelog.Log{}}
 	if r.ends == nil {
 		r.ends = map[kafka.TopicPartition]int64{}
 	}

@@ -31,6 +31,7 @@ import (
 const (
 	perRound  = 1000                  // records of a task before the next one has its turn, at most
 	longRound = 20 * time.Millisecond // fewer records then
+	perLook   = 16                    // records between two looks at the clock: one costs as much as a cheap record
 	idleCut   = 20 * time.Millisecond // without input, a cut is due that soon
 	doubt     = 50 * time.Millisecond // between two looks at whether the member is one still
 )
@@ -235,9 +236,7 @@ func (w *Worker) round() (busy bool) {
 		if r.stopped {
 			continue
 		}
-		began := time.Now()
-		w.stats.Since.Store(began.UnixNano())
-		n, err := w.process(r, began)
+		n, err := w.process(r)
 		if n > 0 {
 			busy = true
 			w.stats.In.Add(int64(n))
@@ -256,14 +255,8 @@ func (w *Worker) round() (busy bool) {
 	return busy
 }
 
-func (w *Worker) process(r *running, began time.Time) (int, error) {
-	n, err := r.task.Process(r.limit)
-	// A commit or a query waits for the end of a round, and slow functions make slow rounds.
-	if took := time.Since(began); took > longRound {
-		r.limit = max(r.limit/2, 1)
-	} else if took < longRound/4 {
-		r.limit = min(2*r.limit, perRound)
-	}
+func (w *Worker) process(r *running) (int, error) {
+	n, err := w.records(r)
 	if err == nil && r.punctuate() {
 		err = r.task.Punctuate()
 		r.dirty = true
@@ -271,6 +264,31 @@ func (w *Worker) process(r *running, began time.Time) (int, error) {
 	r.dirty = r.dirty || n > 0
 	w.soon = w.soon || r.task.CommitRequested()
 	return n, err
+}
+
+// records has a task process some. A commit, a query and a revocation wait for the end of a round, so a round of slow functions has
+// few records. How slow they are shows only afterwards: it begins with few, and a function that has become slow is noticed
+// at the next look at the clock.
+func (w *Worker) records(r *running) (n int, err error) {
+	began := time.Now()
+	for now := began; ; {
+		w.stats.Since.Store(now.UnixNano())
+		ask := min(r.limit-n, perLook)
+		done, err := r.task.Process(ask)
+		n, now = n+done, time.Now()
+		switch took := now.Sub(began); {
+		case took > longRound:
+			r.limit = max(n/2, 1)
+			return n, err
+		case done < ask || err != nil:
+			return n, err
+		case n == r.limit:
+			if took < longRound/4 {
+				r.limit = min(2*r.limit, perRound)
+			}
+			return n, nil
+		}
+	}
 }
 
 // wait sleeps until there may be something to do.
