@@ -22,6 +22,7 @@ type App struct {
 	drops   *drops
 	stats   counters
 	waiting atomic.Pointer[error] // why the start waits
+	panics  atomic.Pointer[error] // the first panic of one of Events
 
 	mu      sync.Mutex // guards what follows; never held while waiting
 	session *session   // nil before Run and after it
@@ -51,7 +52,8 @@ func New(top *topology.Topology, cfg Config) (*App, error) {
 		return nil, err
 	}
 	a := &App{cfg: cfg, g: top.Graph()}
-	a.drops = newDrops(cfg.Events.Dropped)
+	a.cfg.Events = cfg.Events.guarded(a.panicked)
+	a.drops = newDrops(a.cfg.Events.Dropped)
 	return a, nil
 }
 
@@ -112,6 +114,18 @@ func (a *App) setFailure(err error) {
 		a.failure = err
 	}
 	a.mu.Unlock()
+}
+
+// panicked ends the App because one of Events panicked.
+func (a *App) panicked(err error) {
+	if a.State() >= Stopped { // Run has its result
+		a.cfg.Logger.Error("millstream: a panic after the end", "application", a.cfg.ApplicationID, "error", err)
+		return
+	}
+	a.panics.CompareAndSwap(nil, &err)
+	if s := a.current(); s != nil {
+		s.fail(err)
+	}
 }
 
 // Format prints the application's id and its state, whatever the verb: some verbs would show the secrets in the configuration.

@@ -2,14 +2,16 @@ package millstream
 
 import (
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/task"
 )
 
 // Events are functions that an App calls when something happens; those that are nil are not called. They are called on the
 // App's goroutines, several at once, in the middle of its work: they must be safe for that, return soon, and not call the App's
-// Run, OpenStore or what OpenStore returned. The events of one store, or of one task, come in order.
+// Run, OpenStore or what OpenStore returned. The events of one store, or of one task, come in order. One that panics stops the App.
 type Events struct {
 	// State is called when the App goes from one state to another.
 	State func(old, new State)
@@ -25,6 +27,29 @@ type Events struct {
 	Commit func(CommitInfo)
 }
 
+// guarded returns e with functions whose panics go to fail: they run on goroutines of the App, and the process is to live.
+func (e Events) guarded(fail func(error)) Events {
+	catch := func(name string) {
+		if v := recover(); v != nil {
+			fail(fmt.Errorf("Config.Events.%s: %w", name, &task.Panic{Value: v, Stack: debug.Stack()}))
+		}
+	}
+	if f := e.State; f != nil {
+		e.State = func(old, next State) { defer catch("State"); f(old, next) }
+	}
+	e.Restore, e.Dropped = guard("Restore", e.Restore, catch), guard("Dropped", e.Dropped, catch)
+	e.Failure, e.Commit = guard("Failure", e.Failure, catch), guard("Commit", e.Commit, catch)
+	e.Assigned = guard("Assigned", e.Assigned, catch)
+	return e
+}
+
+func guard[T any](name string, f func(T), catch func(string)) func(T) {
+	if f == nil {
+		return nil
+	}
+	return func(x T) { defer catch(name); f(x) }
+}
+
 // RestoreInfo says how far the restore of a store partition is.
 type RestoreInfo struct {
 	Store     string
@@ -38,6 +63,7 @@ type RestoreInfo struct {
 	Full bool
 }
 
+// String says it in a line, as "counts[3]: 120 of 400".
 func (r RestoreInfo) String() string {
 	return fmt.Sprintf("%s[%d]: %d of %d", r.Store, r.Partition, r.Done, r.End)
 }
@@ -77,6 +103,7 @@ const (
 
 var stateNames = [...]string{"created", "starting", "restoring", "running", "stopping", "stopped", "failed"}
 
+// String returns the name of the state, as "running".
 func (s State) String() string {
 	if s < 0 || int(s) >= len(stateNames) {
 		return fmt.Sprintf("state %d", int(s))

@@ -42,7 +42,6 @@ type session struct {
 	manager manager
 
 	tasks  atomic.Pointer[[]TaskInfo]
-	ready  chan struct{} // closed when group and workers are there
 	failed chan struct{} // closed by fail
 	once   sync.Once
 	err    error // why it failed; read after failed is closed
@@ -81,7 +80,7 @@ func (s *session) die() {
 }
 
 func (a *App) newSession(ctx context.Context) *session {
-	s := &session{app: a, cfg: a.cfg, hook: crashpoint.From(ctx), failed: make(chan struct{}), ready: make(chan struct{})}
+	s := &session{app: a, cfg: a.cfg, hook: crashpoint.From(ctx), failed: make(chan struct{})}
 	s.ctx, s.abort = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.tasks.Store(new([]TaskInfo))
 	s.manager.init(s)
@@ -114,7 +113,9 @@ func (s *session) run(ctx context.Context, toEnd bool) error {
 		return fmt.Errorf("millstream: start %q: %w", s.cfg.ApplicationID, err)
 	}
 	s.app.setSession(s)
-	close(s.ready)
+	if err := s.app.panics.Load(); err != nil { // there was no session to fail
+		s.fail(*err)
+	}
 	ended := s.start(ctx, toEnd)
 	select {
 	case <-ctx.Done():

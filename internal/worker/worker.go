@@ -325,7 +325,10 @@ func (w *Worker) pause() time.Duration {
 		at = next
 	}
 	for _, r := range w.tasks {
-		if next, ok := r.task.NextWake(); ok && !r.stopped && next.Before(at) {
+		if r.stopped { // it may have failed before it had a task
+			continue
+		}
+		if next, ok := r.task.NextWake(); ok && next.Before(at) {
 			at = next
 		}
 	}
