@@ -10,6 +10,7 @@ type Error struct {
 	Err  error
 }
 
+// Error returns the mistake in one line, with its place and the call in front.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Pos != "" {
@@ -28,6 +29,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Errors is what Build returns: every mistake, in the order of the calls.
 type Errors []*Error
 
+// Error returns all mistakes, one a line.
 func (e Errors) Error() string {
 	lines := make([]string, len(e))
 	for i, x := range e {

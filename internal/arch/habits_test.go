@@ -2,6 +2,7 @@ package arch
 
 import (
 	"bytes"
+	"cmp"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -87,6 +88,61 @@ func TestTestsOnRealKafkaAreNamedSo(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What users and the other packages see says what it is.
+func TestExportedNamesHaveComments(t *testing.T) {
+	all, fset := sources(t)
+	for _, s := range all {
+		if s.isTest() || s.file.Name.Name == "main" {
+			continue
+		}
+		for _, d := range s.file.Decls {
+			for _, name := range uncommented(d) {
+				assert.Fail(t, "no comment", "%s: %s", fset.Position(d.Pos()), name)
+			}
+		}
+	}
+}
+
+// uncommented returns the exported names that a declaration makes without a comment on them or on the group that they are in.
+// Methods of unexported types count only by their interface, and Error says in every type the same.
+func uncommented(d ast.Decl) (names []string) {
+	without := func(doc *ast.CommentGroup, ids ...*ast.Ident) {
+		for _, id := range ids {
+			if doc == nil && id.IsExported() {
+				names = append(names, id.Name)
+			}
+		}
+	}
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil || receiver(d.Recv.List[0].Type).IsExported() && d.Name.Name != "Error" {
+			without(d.Doc, d.Name)
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			switch spec := spec.(type) {
+			case *ast.TypeSpec:
+				without(cmp.Or(spec.Doc, d.Doc, spec.Comment), spec.Name)
+			case *ast.ValueSpec:
+				without(cmp.Or(spec.Doc, d.Doc, spec.Comment), spec.Names...)
+			}
+		}
+	}
+	return names
+}
+
+func receiver(t ast.Expr) *ast.Ident {
+	switch t := t.(type) {
+	case *ast.StarExpr:
+		return receiver(t.X)
+	case *ast.IndexExpr:
+		return receiver(t.X)
+	case *ast.IndexListExpr:
+		return receiver(t.X)
+	}
+	return t.(*ast.Ident)
 }
 
 var todo = regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`)

@@ -71,6 +71,7 @@ var names = [...]string{
 	RevokeSettled: "revoke: settled", StopSettled: "stop: settled",
 }
 
+// String returns the name of the point, as in the summary of a simulation.
 func (p Point) String() string {
 	if p < StartPositions || p >= end {
 		return fmt.Sprintf("point %d", int(p))

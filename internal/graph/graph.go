@@ -155,6 +155,7 @@ type TaskID struct {
 	Partition int32
 }
 
+// String returns "0_3": sub-topology 0, partition 3.
 func (t TaskID) String() string { return fmt.Sprintf("%d_%d", t.Sub, t.Partition) }
 
 // InternalTopic is the full name of an internal topic or a changelog of an application.

@@ -20,6 +20,7 @@ type TopicPartition struct {
 	Partition int32
 }
 
+// String returns "orders[3]".
 func (tp TopicPartition) String() string { return fmt.Sprintf("%s[%d]", tp.Topic, tp.Partition) }
 
 // TopicID is the broker's identity of a topic: another one after a topic was deleted and created again. Zero when the broker

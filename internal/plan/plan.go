@@ -77,17 +77,29 @@ type (
 	Step              struct{ step *Node }
 )
 
-// NewStream makes a handle of a stream; the others likewise.
-func NewStream[K, V any](h Handle[K, V]) Stream[K, V]   { return Stream[K, V]{h} }
+// NewStream makes the handle of a stream.
+func NewStream[K, V any](h Handle[K, V]) Stream[K, V] { return Stream[K, V]{h} }
+
+// NewGrouped makes the handle of a grouped stream.
 func NewGrouped[K, V any](h Handle[K, V]) Grouped[K, V] { return Grouped[K, V]{h} }
-func NewKTable[K, V any](h Handle[K, V]) KTable[K, V]   { return KTable[K, V]{h} }
-func NewStep(n *Node) Step                              { return Step{n} }
+
+// NewKTable makes the handle of a table.
+func NewKTable[K, V any](h Handle[K, V]) KTable[K, V] { return KTable[K, V]{h} }
+
+// NewStep makes the handle of a step that ends a stream.
+func NewStep(n *Node) Step { return Step{n} }
 
 // Handle returns what the handle holds.
-func (s Stream[K, V]) Handle() Handle[K, V]  { return s.stream }
+func (s Stream[K, V]) Handle() Handle[K, V] { return s.stream }
+
+// Handle returns what the handle holds.
 func (g Grouped[K, V]) Handle() Handle[K, V] { return g.grouped }
-func (t KTable[K, V]) Handle() Handle[K, V]  { return t.table }
-func (s Step) Node() *Node                   { return s.step }
+
+// Handle returns what the handle holds.
+func (t KTable[K, V]) Handle() Handle[K, V] { return t.table }
+
+// Node returns the step.
+func (s Step) Node() *Node { return s.step }
 
 // Node returns the handle's node, nil for a zero handle.
 func (h Handle[K, V]) Node() *Node { return h.out.Node }

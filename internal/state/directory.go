@@ -72,6 +72,7 @@ type Name struct {
 	Partition int32
 }
 
+// String returns "counts-3".
 func (n Name) String() string { return fmt.Sprintf("%s-%d", n.Store, n.Partition) }
 
 // An entry is a store that is not closed.
