@@ -13,8 +13,9 @@ import (
 
 // partitions knows how many partitions topics have.
 type partitions struct {
-	ctx   context.Context
-	admin kafka.Admin
+	ctx    context.Context
+	admin  kafka.Admin
+	beside func(func()) // starts goroutines of the session
 
 	mu    sync.Mutex // not held while asking
 	known map[string]counted
@@ -28,8 +29,8 @@ type counted struct {
 // countsLast is how long a count is believed: a topic may be given more partitions.
 const countsLast = time.Minute
 
-func newPartitions(ctx context.Context, admin kafka.Admin, plan *topics.Plan) *partitions {
-	p := &partitions{ctx: ctx, admin: admin, known: map[string]counted{}}
+func newPartitions(s *session, plan *topics.Plan) *partitions {
+	p := &partitions{ctx: s.ctx, admin: s.admin, beside: s.background, known: map[string]counted{}}
 	for name, info := range plan.Topics {
 		p.known[name] = counted{info.Partitions, time.Now()}
 	}
@@ -47,7 +48,7 @@ func (p *partitions) of(topic string) (int, error) {
 	}
 	p.mu.Unlock()
 	if old {
-		go func() { _, _ = p.ask(topic) }()
+		p.beside(func() { _, _ = p.ask(topic) })
 	}
 	if ok {
 		return c.n, nil

@@ -28,7 +28,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.counts = newPartitions(s.ctx, s.admin, plan)
+	s.counts = newPartitions(s, plan)
 	s.purge = newPurge(s.admin, s.cfg.Logger)
 	s.group = group.New(group.Config{
 		Application: s.cfg.ApplicationID, Group: s.membership[0], Heartbeats: s.membership[1], Planner: s.planner, Plan: plan,

@@ -319,6 +319,22 @@ func ExampleAssumePartitioned() {
 	// 0 topics
 }
 
+func ExampleFrom() {
+	visits := stream.NewTopic("visits", serde.String, serde.String)
+	d := program(func(b *stream.Builder, _ strs) { printAll(stream.From(b, visits)) })
+	testdriver.Input(d, visits).Send("anna", "/cart")
+	// Output: anna=/cart
+}
+
+func ExampleTo() {
+	loud := stream.NewTopic("loud", serde.String, serde.String)
+	d := program(func(_ *stream.Builder, in strs) {
+		stream.To(stream.MapValues(in, strings.ToUpper), loud)
+	}, "anna=hello")
+	fmt.Println(testdriver.Output(d, loud).TakeOne().Value)
+	// Output: HELLO
+}
+
 func ExampleFromPattern() {
 	legacy := stream.NewPattern("legacy-.*", serde.String, serde.String)
 	d := program(func(b *stream.Builder, _ strs) { printAll(stream.FromPattern(b, legacy)) })

@@ -145,6 +145,31 @@ func receiver(t ast.Expr) *ast.Ident {
 	return t.(*ast.Ident)
 }
 
+// DESIGN.md says where everything is.
+func TestFileMapNamesEveryPackage(t *testing.T) {
+	design, err := os.ReadFile(filepath.Join(root(t), "DESIGN.md"))
+	require.NoError(t, err)
+	_, table, _ := strings.Cut(string(design), "## File map")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for _, p := range ours(t) {
+		path := p.ImportPath
+		if top, _, _ := strings.Cut(path, "/"); top == "examples" || top == "scripts" {
+			path = top
+		}
+		if path != "root" {
+			assert.Contains(t, table, "`"+path+"/`", "package %s", p.ImportPath)
+		}
+	}
+	files := map[string]bool{}
+	all, _ := sources(t)
+	for _, s := range all {
+		files[filepath.Base(s.path)] = true
+	}
+	for _, name := range regexp.MustCompile("`([a-z_]+\\.go)`").FindAllStringSubmatch(table, -1) {
+		assert.True(t, files[name[1]], "there is no file %s", name[1])
+	}
+}
+
 var todo = regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`)
 
 // What is left to do stands in an issue.
