@@ -37,6 +37,37 @@ type line struct {
 	dotted          bool // to a store
 }
 
+// language is how a drawing is written down, line by line.
+type language struct {
+	begin, end string
+	sub        func(id int) string
+	subEnd     string
+	figure     func(figure) string
+	line       func(line) string
+}
+
+// write draws t in a language.
+func (t *Topology) write(in language) string {
+	var b strings.Builder
+	b.WriteString(in.begin)
+	d := t.draw()
+	for _, s := range d.subs {
+		b.WriteString(in.sub(s.id))
+		for _, f := range s.figures {
+			b.WriteString("  " + in.figure(f))
+		}
+		b.WriteString(in.subEnd)
+	}
+	for _, f := range d.topics {
+		b.WriteString(in.figure(f))
+	}
+	for _, l := range d.lines {
+		b.WriteString(in.line(l))
+	}
+	b.WriteString(in.end)
+	return b.String()
+}
+
 func (t *Topology) draw() drawing {
 	d := drawing{figures: map[string]string{}}
 	subs := t.Subtopologies()
