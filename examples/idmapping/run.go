@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"os"
 	"slices"
@@ -18,9 +17,6 @@ import (
 	"github.com/millstream-go/millstream/testdriver/broker"
 	"github.com/millstream-go/millstream/topology"
 )
-
-// storyPause is the time between two steps of the story, for a person to follow it.
-const storyPause = 2 * time.Second
 
 // service is a run of the program.
 type service struct {
@@ -202,84 +198,6 @@ func (s *service) serve(ctx context.Context) error {
 		s.summary()
 	}
 	return err
-}
-
-// drip feeds while the service runs: the story at a person's pace.
-func (s *service) drip(ctx context.Context) error {
-	switch {
-	case s.Generate > 0:
-		return stopped(ctx, s.feedAll(ctx))
-	case !s.own:
-		return nil
-	}
-	for _, step := range story(time.Now()) {
-		select {
-		case <-time.After(storyPause):
-		case <-ctx.Done():
-			return nil
-		}
-		s.tell("-> " + step.Text)
-		step.Time = time.Now()
-		if _, err := s.kafka.feedAll(ctx, s.Config, one(step.Message)); err != nil {
-			return stopped(ctx, err)
-		}
-	}
-	select {
-	case <-time.After(storyPause):
-		s.tell("That was the story; the service goes on. Ctrl-C ends it.")
-	case <-ctx.Done():
-	}
-	return nil
-}
-
-func one(m Message) iter.Seq[Message] {
-	return func(yield func(Message) bool) { yield(m) }
-}
-
-func (s *service) feedAll(ctx context.Context) (err error) {
-	s.began = time.Now()
-	switch {
-	case s.Generate > 0:
-		s.fed, err = s.kafka.feedAll(ctx, s.Config, generate(s.Generate, s.Seed, s.began))
-		s.began = time.Now()
-	case s.own:
-		var messages []Message
-		for _, step := range story(s.began.Add(-time.Minute)) {
-			s.tell("-> " + step.Text)
-			messages = append(messages, step.Message)
-		}
-		s.fed, err = s.kafka.feedAll(ctx, s.Config, slices.Values(messages))
-	}
-	return err
-}
-
-func (s *service) tell(line string) {
-	if !s.JSON {
-		fmt.Fprintln(s.out, line)
-	}
-}
-
-// progress prints a line a second while customers are being processed.
-func (s *service) progress(ctx context.Context) (stop func()) {
-	if s.Generate == 0 {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				complete, all, read := s.watch.complete()
-				fmt.Fprintf(s.log, "%d updates of %d profiles, %d complete\n", read, all, complete)
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	return func() { cancel(); wg.Wait() }
 }
 
 // summary says what a run over made-up customers came to.
