@@ -55,7 +55,7 @@ func Skip() Policy { return Policy{kind: skip} }
 
 // DeadLetter writes key and value of the record as they were read to topic, with Kafka Streams' headers about the failure
 // (__streams.errors.exception, .message, .topic, .partition, .offset), and counts it. The record counts as processed once that write
-// is accepted.
+// is accepted. The topic has to exist.
 func DeadLetter(topic string) Policy { return Policy{kind: deadLetter, topic: topic} }
 
 // Retry calls the function again, up to attempts times after the first failure: after first, then after twice as long each time,
