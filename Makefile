@@ -5,7 +5,7 @@ PLATFORMS   := linux/amd64 linux/386 windows/amd64 darwin/arm64
 FUZZTIME    := 10s
 SEEDS       := 500
 
-.PHONY: help test race vet lint fuzz kafka-test bench sim
+.PHONY: help test race vet lint fuzz kafka-test bench sim sim-mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,3 +35,6 @@ bench: ## the table of docs/performance.md, on a real Apache Kafka 4.3.0 from Ma
 
 sim: ## SEEDS (500) histories of whole Apps and brokers in virtual time, each with its faults
 	go test -count=1 -timeout 60m -v -run TestHistories ./internal/sim -histories $(SEEDS)
+
+sim-mutants: ## plants one defect at a time in a copy of the code; the simulation has to find each within 200 histories
+	go run ./internal/sim/mutants

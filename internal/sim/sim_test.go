@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,30 +44,32 @@ func TestHistories(t *testing.T) {
 	}
 	began := time.Now()
 	sum := &summary{counts: map[string]int{}}
-	var failed atomic.Bool
-	run := func(first, n uint64) {
-		t.Run("of", func(t *testing.T) {
-			for s := first; s < first+n; s++ {
-				t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
-					t.Parallel()
-					if *stop && failed.Load() {
-						return
-					}
-					sum.add(simulate(t, newPlan(s)))
-					failed.Store(failed.Load() || t.Failed())
-				})
-			}
-		})
-	}
-	run(first, n)
-	if n >= enough {
+	sum.run(t, first, n)
+	if n >= enough && !t.Failed() {
 		// Whether a fault takes effect is a matter of what the Apps happen to do meanwhile.
-		for s := n + 1; s <= 2*n && len(sum.missing()) > 0 && !t.Failed(); s += 10 {
-			run(s, 10)
+		for s := n; s < 2*n && len(sum.missing()) > 0; s += batch {
+			sum.run(t, s+1, batch)
 		}
 		assert.Empty(t, sum.missing(), "faults that never took effect")
 	}
 	t.Logf("%v of real time\n%s", time.Since(began).Round(time.Millisecond), sum)
+}
+
+// batch is how many histories run before others begin.
+const batch = 10
+
+// run runs n histories.
+func (s *summary) run(t *testing.T, first, n uint64) {
+	for at := first; at < first+n && !(*stop && t.Failed()); at += batch {
+		t.Run("of", func(t *testing.T) {
+			for seed := at; seed < min(at+batch, first+n); seed++ {
+				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+					t.Parallel()
+					s.add(simulate(t, newPlan(seed)))
+				})
+			}
+		})
+	}
 }
 
 // simulate runs one history and reports what the oracle found.
