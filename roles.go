@@ -108,6 +108,13 @@ func (s *session) workerConfig(i int) worker.Config {
 			c.Compression = s.cfg.Compression
 			return s.client.Producer(c)
 		},
+		Ends: func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]int64, error) {
+			at := map[kafka.TopicPartition]int64{}
+			for _, tp := range tps {
+				at[tp] = kafka.Latest
+			}
+			return s.admin.ListOffsets(ctx, kafka.ReadUncommitted, at)
+		},
 		Reader: func() (kafka.Fetcher, error) {
 			return s.client.Fetcher(kafka.FetchConfig{Isolation: kafka.ReadCommitted})
 		},

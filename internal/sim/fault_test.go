@@ -271,7 +271,9 @@ func (w *world) clusterRestart() {
 	w.disturb()
 	w.feeder.halt()
 	settle()
+	w.up <- struct{}{}
 	require.NoError(w.t, w.b.Restart())
+	<-w.up
 	w.feeder.start(200 * time.Millisecond)
 	pass(3 * time.Second)
 	w.undisturb()

@@ -110,7 +110,7 @@ func (n *network) slow(latency time.Duration) {
 // passes waits until what was sent at a time may arrive. It returns false when the wire is cut before.
 func (n *network) passes(sent time.Time, cut <-chan struct{}) bool {
 	n.mu.Lock()
-	gate, latency := n.gate, n.latency
+	latency := n.latency
 	n.mu.Unlock()
 	if d := latency - time.Since(sent); d > 0 {
 		t := time.NewTimer(d)
@@ -121,6 +121,9 @@ func (n *network) passes(sent time.Time, cut <-chan struct{}) bool {
 			return false
 		}
 	}
+	n.mu.Lock()
+	gate := n.gate // of now: a freeze holds what is on its way, too
+	n.mu.Unlock()
 	select {
 	case <-gate:
 	case <-cut:

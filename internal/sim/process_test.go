@@ -93,13 +93,21 @@ func (p *process) point(at crashpoint.Point) {
 		panic(crashpoint.Dead)
 	}
 	if p.w.crash.meet(at) {
-		p.net.kill()
-		p.dead.Store(true)
+		p.die()
 		p.w.note("%s dies at %v", p.name, at)
 		p.w.crash.victim <- p
 		close(p.died)
 		panic(crashpoint.Dead)
 	}
+}
+
+// die cuts the process off. It passes no crash point any more.
+func (p *process) die() {
+	p.net.kill()
+	p.dead.Store(true)
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.w.deaths[p.name] = time.Now()
 }
 
 // sample follows which tasks run, for as long as the process does.
@@ -172,8 +180,7 @@ func (p *process) wait() {
 // running of it dies at the next crash point, without a connection and with files that nobody looks at any more.
 func (p *process) kill() {
 	settle()
-	p.net.kill()
-	p.dead.Store(true)
+	p.die()
 	p.m.dir = p.w.copyOf(p.m.dir)
 	p.w.note("kill %s", p.name)
 	p.w.gaveUp("a process was killed")

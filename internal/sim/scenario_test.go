@@ -42,3 +42,25 @@ func TestThawedProcessFindsItsInputDeleted(t *testing.T) {
 		pass(10 * time.Second)
 	})
 }
+
+// What a process had written when it was frozen arrives long after another has gone on with its tasks, and just before those are
+// given up again. Whoever gets them then must not find the old rows.
+func TestWhatAThawedProcessWroteIsWrittenOverBeforeTasksMove(t *testing.T) {
+	scenario(t, func(w *world) {
+		w.gaveUp("a process is frozen")
+		w.stale = true
+		a := w.start(w.newMachine())
+		w.start(w.newMachine())
+		pass(10 * time.Second)
+		require.Len(t, a.Tasks(), w.partitions)
+		a.net.slow(190 * time.Millisecond) // something is always on its way
+		pass(3 * time.Second)
+		thaw := a.net.freeze()
+		a.net.slow(0)
+		pass(10 * time.Second)
+		w.feeder.halt()
+		pass(time.Second)
+		thaw() // the old rows arrive, and the process joins again
+		pass(10 * time.Second)
+	})
+}

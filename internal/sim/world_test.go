@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millstream-go/millstream"
 	"github.com/millstream-go/millstream/internal/crashpoint"
@@ -45,6 +46,7 @@ type world struct {
 	rewrite        int
 
 	b        *broker.Broker
+	up       chan struct{} // capacity 1: held while the brokers restart, and by whoever asks them beside the history's goroutine
 	feeder   *feeder
 	ledger   *ledger
 	traps    traps
@@ -61,6 +63,7 @@ type world struct {
 	stale    bool     // outputs may have what a zombie wrote late
 	calm     time.Time
 	counts   map[string]int // faults that took effect
+	deaths   map[string]time.Time
 }
 
 // failure is a finding of the oracle.
@@ -69,7 +72,8 @@ type failure struct{ check, text string }
 func newWorld(t *testing.T, p plan, dir string) *world {
 	r := rand.New(rand.NewPCG(p.seed, 1))
 	w := &world{
-		t: t, plan: p, r: r, began: time.Now(), root: dir, ledger: newLedger(), crash: newCrash(), counts: map[string]int{},
+		t: t, plan: p, r: r, began: time.Now(), root: dir, ledger: newLedger(), up: make(chan struct{}, 1), crash: newCrash(), counts: map[string]int{},
+		deaths:     map[string]time.Time{},
 		partitions: 2 + r.IntN(3), workers: 1 + r.IntN(2), latency: time.Duration(200+r.IntN(1500)) * time.Microsecond,
 		commitInterval: time.Duration(20+r.IntN(130)) * time.Millisecond, transaction: []int64{1, 1, 4096}[r.IntN(3)], rewrite: []int{1, 8, 0}[r.IntN(3)],
 	}
@@ -214,6 +218,7 @@ func (w *world) disturbed(since time.Time) bool {
 // run is the history.
 func (w *world) run() {
 	w.disturb()
+	go w.expire()
 	w.open()
 	w.feeder.start(time.Duration(150+w.r.IntN(150)) * time.Millisecond)
 	defer func() {
@@ -231,6 +236,47 @@ func (w *world) run() {
 	if !w.failed() && w.rest() {
 		w.judge()
 	}
+}
+
+// expire removes dead processes from the group once their session is over, where the brokers of this simulation forget to: a member that
+// dies while its join waits for others stays in the group for ever there. Kafka removes it.
+func (w *world) expire() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-w.ctx.Done():
+			return
+		}
+		for _, id := range w.expired() {
+			req := kmsg.NewPtrLeaveGroupRequest()
+			req.Group = application
+			m := kmsg.NewLeaveGroupRequestMember()
+			m.MemberID = id
+			req.Members = append(req.Members, m)
+			_, _ = req.RequestWith(w.ctx, w.feeder.client) // else in a second
+		}
+	}
+}
+
+// expired returns the members whose process died longer ago than a session lasts.
+func (w *world) expired() []string {
+	w.up <- struct{}{}
+	info := w.b.Cluster().GroupInfo(application)
+	<-w.up
+	if info == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var ids []string
+	for _, m := range info.Members {
+		if at, dead := w.deaths[m.ClientID]; dead && time.Since(at) > sessionTimeout+time.Second {
+			ids = append(ids, m.MemberID)
+		}
+	}
+	return ids
 }
 
 // rest heals everything, lets the Apps come to rest, writes once more to every partition, and stops them.

@@ -23,8 +23,9 @@ type commit struct {
 
 	ticket   *kafka.Ticket // of step 2
 	ends     map[kafka.TopicPartition]int64
-	keys     chan foreign // what others wrote, being read
-	answer   chan error   // of step 3
+	foreign  []kafka.ForeignWrite // what others wrote, and a last look has found
+	keys     chan foreign         // what others wrote, being read
+	answer   chan error           // of step 3
 	answered bool
 	err      error
 }
@@ -88,6 +89,7 @@ func (w *Worker) step() {
 		w.inFlight = w.cut()
 		w.advance()
 	}
+	w.lookedLast()
 	w.handBack()
 }
 
@@ -183,8 +185,10 @@ func (w *Worker) sent(c *commit) {
 	switch {
 	case w.letters: // they belong to this commit
 		w.letters, c.ticket = false, w.producer.Cut()
-	case len(t.Foreign) > 0:
-		w.readForeign(c, t.Foreign)
+	case len(t.Foreign)+len(c.foreign) > 0:
+		foreign := append(c.foreign, t.Foreign...)
+		c.foreign = nil
+		w.readForeign(c, foreign)
 	default:
 		w.commitOffsets(c)
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,8 @@ type Config struct {
 	Producer func(kafka.ProduceConfig) (kafka.Producer, error)
 	// Reader opens a fetcher to look at what others wrote into a changelog.
 	Reader func() (kafka.Fetcher, error)
+	// Ends looks up where changelogs end, for a reader of what is not committed too.
+	Ends func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]int64, error)
 	// Partitions returns how many partitions a topic has. It may have to ask the cluster.
 	Partitions func(topic string) (int, error)
 	// CommitInterval is the time between two cuts under load.

@@ -26,6 +26,8 @@ type running struct {
 	dirty     bool  // something was done since the last cut
 	stopped   bool  // takes no more records
 	releasing bool  // is to be handed back
+	asked     bool  // a last look at its changelogs is under way
+	looked    bool  // nobody else had written into them
 	undo      bool  // what is not settled is void
 	cut       bool  // part of the commit in flight
 	err       error // why it failed
@@ -140,7 +142,7 @@ func (w *Worker) Lose(done chan<- struct{}) {
 	w.tenure.Load().end(ErrLost)
 	w.command(func() {
 		defer close(done)
-		w.inFlight = nil // its goroutine will find the member gone
+		w.inFlight, w.looking = nil, nil // their goroutines will find the member gone
 		for _, r := range w.tasks {
 			w.halt(r)
 			r.releasing, r.undo, r.cut = true, true, false
@@ -216,7 +218,7 @@ func (w *Worker) breakDown(err error) {
 
 // void gives up everything that is not settled.
 func (w *Worker) void(what What, err error) {
-	w.inFlight = nil
+	w.inFlight, w.looking = nil, nil
 	for _, r := range w.tasks {
 		w.halt(r)
 		r.undo, r.cut = true, false
@@ -229,7 +231,7 @@ func (w *Worker) void(what What, err error) {
 func (w *Worker) handBack() {
 	kept := w.tasks[:0]
 	for _, r := range w.tasks {
-		if !r.handable() {
+		if !r.handable() || !w.lastLook(r) {
 			kept = append(kept, r)
 			continue
 		}

@@ -54,6 +54,7 @@ type Worker struct {
 	byTP      map[kafka.TopicPartition]*running
 	taken     []message
 	inFlight  *commit
+	looking   chan look // the answer to a last look; nil: none is under way
 	member    string
 	lastCut   time.Time
 	lastBusy  time.Time
