@@ -146,7 +146,7 @@ func (w *Worker) lookedLast() {
 		for _, x := range r.Logs {
 			if end := l.ends[x.TopicPartition]; end > x.End() {
 				writes = append(writes, kafka.ForeignWrite{TopicPartition: x.TopicPartition, From: x.End(), To: end})
-				r.dirty, r.looked = true, false // written, and looked at again
+				r.dirty = true // to be handed back after one more commit, which writes them over
 			}
 		}
 	}

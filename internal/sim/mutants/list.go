@@ -3,22 +3,31 @@ package main
 // mutants are the defects, each with what it does to whom.
 var mutants = []mutant{
 	{"offsets before acknowledgements", []edit{{
-		// A crash after the commit loses what was not acknowledged.
+		// The offsets are committed while the records are on their way: a crash then loses what was not acknowledged.
 		"internal/worker/commit.go",
-		"	c.ticket = w.producer.Cut()\n	w.cfg.Hook.At(crashpoint.CutDone)",
-		"	w.producer.Cut()\n	c.ticket = &kafka.Ticket{Done: make(chan struct{})}\n	close(c.ticket.Done)\n	w.cfg.Hook.At(crashpoint.CutDone)",
+		"		w.inFlight = w.cut()\n		w.advance()\n",
+		"		if w.inFlight = w.cut(); w.inFlight != nil {\n			w.commitOffsets(w.inFlight)\n		}\n		w.advance()\n",
+	}, {
+		"internal/worker/commit.go",
+		"	default:\n		w.commitOffsets(c)\n",
+		"	default:\n",
+	}, {
+		// All else goes on as it should: it is settled when both are done.
+		"internal/worker/commit.go",
+		"		case c.answer != nil && c.poll():\n",
+		"		case c.ticket == nil && c.keys == nil && c.answer != nil && c.poll():\n",
 	}}},
 	{"flush before settle", []edit{{
 		// A file gets what Kafka may never accept.
-		"internal/worker/commit.go",
-		"		e.number, err = e.log.Cut(ctx, p)\n		return err",
-		"		if e.number, err = e.log.Cut(ctx, p); err == nil {\n			e.log.Settle(e.number, nil)\n		}\n		return err",
+		"store/bolt/epochs.go",
+		"		e.seal(epoch)\n	}\n	e.level",
+		"		e.seal(epoch)\n		t := e.tables[1]\n		t.Settle(epoch)\n		t.c, t.has = e.settled, e.has\n		e.enqueue(t)\n	}\n	e.level",
 	}}},
 	{"revoke without settle", []edit{{
 		// The new owner processes again what the old one had not committed.
 		"internal/worker/running.go",
 		"				w.halt(r)\n				r.releasing = true\n				continue",
-		"				w.halt(r)\n				r.releasing, r.undo, r.cut = true, true, false\n				continue",
+		"				w.halt(r)\n				r.releasing, r.undo = true, !r.cut\n				continue",
 	}}},
 	{"retry with a new sequence", []edit{{
 		// A batch whose acknowledgement was lost is written twice.
@@ -41,10 +50,10 @@ var mutants = []mutant{
 		"	\"github.com/millstream-go/millstream/internal/kafka\"\n	\"github.com/millstream-go/millstream/internal/partition\"\n",
 	}}},
 	{"close without commit", []edit{{
-		// An App that stops leaves its group first.
-		"internal/group/own.go",
-		"	g.revoke(slices.Collect(maps.Keys(l.owned)))\n",
-		"	_ = slices.Collect(maps.Keys(l.owned))\n	clear(l.owned)\n	g.publish()\n",
+		// An App that stops drops what is processed, and not committed yet.
+		"session.go",
+		"	s.group.Stop() // revokes all tasks, which settles them, and leaves\n",
+		"	for _, w := range s.workers {\n		w.Lose(make(chan struct{}))\n	}\n	s.group.Stop()\n",
 	}}},
 	{"a zombie's write is accepted", []edit{{
 		// A process whose session is over goes on writing,
@@ -52,9 +61,14 @@ var mutants = []mutant{
 		"func (g *Group) Allowed() error {\n",
 		"func (g *Group) Allowed() error {\n	if true {\n		return nil\n	}\n",
 	}, {
-		// and nobody writes over what it wrote.
+		// and nobody writes over what it wrote, neither when the next write finds it
 		"internal/worker/commit.go",
-		"	case len(t.Foreign) > 0:\n",
+		"	case len(t.Foreign)+len(c.foreign) > 0:\n",
 		"	case false:\n",
+	}, {
+		// nor before the task is given up.
+		"internal/worker/foreign.go",
+		"	if r.looked || r.undo",
+		"	if true || r.looked || r.undo",
 	}}},
 }
