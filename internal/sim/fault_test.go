@@ -238,9 +238,19 @@ func (w *world) zombie(s step) {
 	w.stale = true
 	w.mu.Unlock()
 	p := w.any()
+	w.disturb()
+	p.net.slow(150 * time.Millisecond) // so that something is on its way
+	pass(time.Second)
 	thaw := p.net.freeze()
+	w.note("%s freezes", p.name)
+	p.net.slow(w.latency)
+	w.undisturb()
 	pass(s.away)
 	w.disturb()
+	if s.silent {
+		w.feeder.halt()
+		pass(time.Second)
+	}
 	w.note("%s thaws", p.name)
 	thaw()
 	pass(5 * time.Second)
@@ -274,7 +284,7 @@ func (w *world) clusterRestart() {
 	w.up <- struct{}{}
 	require.NoError(w.t, w.b.Restart())
 	<-w.up
-	w.feeder.start(200 * time.Millisecond)
+	w.feeder.start(w.every)
 	pass(3 * time.Second)
 	w.undisturb()
 	w.tookEffect(string(clusterRestart))

@@ -60,6 +60,9 @@ type step struct {
 	nth   int
 	cell  cell // of request
 	n     int  // how many requests
+
+	// silent: nothing is written any more when a zombie thaws, so that nothing covers up what it had written. It is the last step then.
+	silent bool
 }
 
 // cell is one way for one kind of request to fail.
@@ -211,6 +214,10 @@ func newPlan(seed uint64) plan {
 		p.steps[i].draw(r)
 	}
 	p.opening.draw(r)
+	if i := slices.IndexFunc(p.steps, func(s step) bool { return s.silent }); i >= 0 {
+		z := p.steps[i]
+		p.steps = append(slices.Delete(p.steps, i, i+1), z)
+	}
 	return p
 }
 
@@ -224,6 +231,7 @@ func (s *step) draw(r *rand.Rand) {
 	switch s.kind {
 	case zombie:
 		s.away = sessionTimeout + time.Duration(500+r.IntN(5000))*time.Millisecond
+		s.silent = r.IntN(3) > 0
 	case brokerAway, slow:
 		s.away = time.Duration(500+r.IntN(3000)) * time.Millisecond
 	case kill, crashed:

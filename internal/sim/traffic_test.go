@@ -107,12 +107,19 @@ func (f *feeder) start(every time.Duration) {
 	f.stop, f.done = cancel, make(chan struct{})
 	go func() {
 		defer close(f.done)
+		if f.w.spread {
+			every /= time.Duration(f.w.partitions)
+		}
 		t := time.NewTicker(every)
 		defer t.Stop()
-		for {
+		for p := 0; ; p++ {
 			select {
 			case <-t.C:
-				f.round()
+				if f.w.spread {
+					f.one(p % f.w.partitions)
+				} else {
+					f.round()
+				}
 			case <-ctx.Done():
 				return
 			}
@@ -131,15 +138,29 @@ func (f *feeder) round() {
 	var rs []*kgo.Record
 	var ids []string
 	for p := range f.w.partitions {
-		f.n++
-		id := fmt.Sprintf("e%d", f.n)
-		groups := f.groups[(p+f.tick)%f.w.partitions]
-		event := groups[f.n%len(groups)] + " " + id
-		ids = append(ids, id)
-		rs = append(rs, &kgo.Record{Topic: eventsTopic, Partition: int32(p), Key: []byte(f.users[p][f.tick%3]), Value: []byte(event)})
+		r, id := f.event(p)
+		rs, ids = append(rs, r), append(ids, id)
 	}
 	f.write(func() { f.w.ledger.accepted(ids) }, rs...)
 	f.profile(f.tick % f.w.partitions)
+}
+
+// one writes an event to a partition, and a profile after the last one.
+func (f *feeder) one(p int) {
+	r, id := f.event(p)
+	f.write(func() { f.w.ledger.accepted([]string{id}) }, r)
+	if p == f.w.partitions-1 {
+		f.tick++
+		f.profile(f.tick % f.w.partitions)
+	}
+}
+
+func (f *feeder) event(p int) (r *kgo.Record, id string) {
+	f.n++
+	id = fmt.Sprintf("e%d", f.n)
+	groups := f.groups[(p+f.tick)%f.w.partitions]
+	event := groups[f.n%len(groups)] + " " + id
+	return &kgo.Record{Topic: eventsTopic, Partition: int32(p), Key: []byte(f.users[p][f.tick%3]), Value: []byte(event)}, id
 }
 
 // profile writes a row, or deletes one, until that is acknowledged.

@@ -39,6 +39,8 @@ type world struct {
 	dirs   int
 
 	partitions     int
+	every          time.Duration // between two rounds of the feeder
+	spread         bool          // over its partitions
 	workers        int
 	latency        time.Duration
 	commitInterval time.Duration
@@ -74,7 +76,7 @@ func newWorld(t *testing.T, p plan, dir string) *world {
 	w := &world{
 		t: t, plan: p, r: r, began: time.Now(), root: dir, ledger: newLedger(), up: make(chan struct{}, 1), crash: newCrash(), counts: map[string]int{},
 		deaths:     map[string]time.Time{},
-		partitions: 2 + r.IntN(3), workers: 1 + r.IntN(2), latency: time.Duration(200+r.IntN(1500)) * time.Microsecond,
+		partitions: 2 + r.IntN(3), workers: 1 + r.IntN(2), every: time.Duration(150+r.IntN(150)) * time.Millisecond, spread: r.IntN(2) == 0, latency: time.Duration(200+r.IntN(1500)) * time.Microsecond,
 		commitInterval: time.Duration(20+r.IntN(130)) * time.Millisecond, transaction: []int64{1, 1, 4096}[r.IntN(3)], rewrite: []int{1, 8, 0}[r.IntN(3)],
 	}
 	if slices.ContainsFunc(p.steps, func(s step) bool { return s.point == crashpoint.FlushHalf }) {
@@ -220,7 +222,7 @@ func (w *world) run() {
 	w.disturb()
 	go w.expire()
 	w.open()
-	w.feeder.start(time.Duration(150+w.r.IntN(150)) * time.Millisecond)
+	w.feeder.start(w.every)
 	defer func() {
 		w.feeder.stop()
 		<-w.feeder.done
