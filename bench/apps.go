@@ -28,8 +28,8 @@ const (
 	joinedTopic  = "joined"
 	bareTopic    = "bare" // what bare loops write
 	bareLogTopic = "bare-changelog"
-	sentTopic    = "sent" // the latency's
-	gotTopic     = "got"
+	sentTopic    = "sent-" // the latency's, by round
+	gotTopic     = "got-"
 	partitions   = 4
 )
 
@@ -48,6 +48,7 @@ type spec struct {
 	Records  int64 // that it will read
 	Before   int64 // of those, records that are not to be measured
 	Profile  string
+	Round    string // of the latency
 }
 
 func (s spec) run() (result, error) {
@@ -76,7 +77,7 @@ func (s spec) topology() (*topology.Topology, error) {
 	case "pass":
 		pass(b, recordsTopic, passedTopic)
 	case "latency":
-		pass(b, sentTopic, gotTopic)
+		pass(b, sentTopic+s.Round, gotTopic+s.Round)
 	case "count":
 		byKey := stream.GroupByKey(stream.From(b, stream.NewTopic(recordsTopic, serde.Int64, serde.Bytes)))
 		stream.To(table.ToStream(table.Count(byKey, countStore)), stream.NewTopic(countsTopic, serde.Int64, serde.Int64))

@@ -50,7 +50,7 @@ func (s spec) runBare() (result, error) {
 	case "restore":
 		b.in = "bench-join-" + rowStore + "-changelog"
 	case "latency":
-		b.in, b.outs = sentTopic, []string{gotTopic}
+		b.in, b.outs = sentTopic+s.Round, []string{gotTopic + s.Round}
 	}
 	if err := b.open(); err != nil {
 		return result{}, err

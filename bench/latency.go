@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,9 +15,13 @@ import (
 // measureLatency sends records at a steady rate and takes the time until each can be read behind the App, and then behind a bare
 // loop: the difference is ours, the rest is Kafka's and the measurement's own.
 func (b *bench) measureLatency(ctx context.Context) error {
-	for _, kind := range []string{"app", "bare"} {
+	// The broker's own code is compiled while it runs: the first round is for that.
+	for round, kind := range []string{"bare", "app", "bare"} {
 		s := b.spec("latency", b.state("latency"), 0)
-		s.Kind = kind
+		s.Kind, s.Round = kind, strconv.Itoa(round)
+		if err := b.create(ctx, sentTopic+s.Round, gotTopic+s.Round); err != nil {
+			return err
+		}
 		p, err := start(ctx, s)
 		if err != nil {
 			return err
@@ -24,7 +29,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		if err := p.ready(); err != nil {
 			return err
 		}
-		took, err := b.times(ctx)
+		took, err := b.times(ctx, s.Round)
 		p.stdin.Close()
 		_, _, end := p.wait()
 		if err != nil {
@@ -32,6 +37,9 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		}
 		if end != nil {
 			return end
+		}
+		if round == 0 {
+			continue
 		}
 		at := func(q float64) float64 { return took[int(q*float64(len(took)-1))].Seconds() * 1000 }
 		l := fmt.Sprintf("latency of the pass-through at %d records/s, %s: p50 %.1f ms, p99 %.1f ms, p99.9 %.1f ms, max %.1f ms",
@@ -46,16 +54,17 @@ func (b *bench) measureLatency(ctx context.Context) error {
 }
 
 // times sends for b.latency, and returns how long each record but those of the first tenth took, sorted.
-func (b *bench) times(ctx context.Context) ([]time.Duration, error) {
-	ends, err := b.ends(ctx, gotTopic)
+func (b *bench) times(ctx context.Context, round string) ([]time.Duration, error) {
+	from, to := sentTopic+round, gotTopic+round
+	ends, err := b.ends(ctx, to)
 	if err != nil {
 		return nil, err
 	}
-	from := map[int32]kgo.Offset{}
+	offsets := map[int32]kgo.Offset{}
 	for p, end := range ends {
-		from[p] = kgo.NewOffset().At(end)
+		offsets[p] = kgo.NewOffset().At(end)
 	}
-	in, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{gotTopic: from}), kgo.FetchMaxWait(500*time.Millisecond))
+	in, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{to: offsets}), kgo.FetchMaxWait(500*time.Millisecond))
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +85,7 @@ func (b *bench) times(ctx context.Context) ([]time.Duration, error) {
 			// The time at which it was due: who falls behind in sending is late, too.
 			v := appendValue(nil, int64(n))
 			binary.BigEndian.PutUint64(v[8:], uint64(due.Sub(began)))
-			out.Produce(ctx, &kgo.Record{Topic: sentTopic, Key: appendKey(nil, int64(n)), Value: v}, nil)
+			out.Produce(ctx, &kgo.Record{Topic: from, Key: appendKey(nil, int64(n)), Value: v}, nil)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, b.latency+time.Minute)

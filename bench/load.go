@@ -29,7 +29,29 @@ func (b *bench) create(ctx context.Context, names ...string) error {
 			return fmt.Errorf("create %q: %w", t.Topic, err)
 		}
 	}
+	for _, name := range names {
+		if err := b.led(ctx, name); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// led waits until the partitions of a new topic have leaders: the bare loop does not look for them.
+func (b *bench) led(ctx context.Context, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		ends, err := b.ends(ctx, topic)
+		if err == nil && len(ends) == partitions {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("topic %q has no leaders: %w", topic, err)
+		}
+	}
 }
 
 // load writes n records, with keys by Kafka's default partitioner, as key says. A row of the table has its key for a number.

@@ -77,7 +77,7 @@ func (b *bench) kafka(ctx context.Context) (err error) {
 		return err
 	}
 	defer b.client.Close()
-	if err := b.create(ctx, recordsTopic, passedTopic, countsTopic, rowsTopic, clicksTopic, joinedTopic, bareTopic, bareLogTopic, sentTopic, gotTopic); err != nil {
+	if err := b.create(ctx, recordsTopic, passedTopic, countsTopic, rowsTopic, clicksTopic, joinedTopic, bareTopic, bareLogTopic); err != nil {
 		return err
 	}
 	if b.wanted("pass") || b.wanted("count") {
