@@ -82,7 +82,7 @@ type Config struct {
 
 	// ClientID is what brokers log and what quotas go by.
 	ClientID string
-	// Rack names where the App runs.
+	// Rack names where the App runs. Brokers that select replicas by rack have it read from one there.
 	Rack string
 	// Compression of everything that is written: "none", "gzip", "snappy", "lz4" or "zstd".
 	Compression string

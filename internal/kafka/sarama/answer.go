@@ -49,10 +49,14 @@ func (r *reader) refused(p *fetchPart, err error) {
 func (r *reader) answer(l *link, p *fetchPart, f *fetched) {
 	err := failure(f.code)
 	switch {
+	case err == nil && f.replica >= 0:
+		r.near(p, f.replica)
 	case err == nil:
 		r.data(p, f)
-	case f.code == sarama.ErrOffsetOutOfRange:
+	case f.code == sarama.ErrOffsetOutOfRange && p.replica == nobody: // the leader's word counts
 		r.outOfRange(l, p)
+	case f.code == sarama.ErrOffsetOutOfRange:
+		r.refused(p, failure(sarama.ErrOffsetNotAvailable))
 	case moved(f.code), transient(err), f.code == sarama.ErrUnknown:
 		r.refused(p, err)
 	default:

@@ -18,7 +18,7 @@ type Config struct {
 	Brokers []string
 	// ClientID is what brokers log and what quotas go by. Defaults to "millstream".
 	ClientID string
-	// Rack is sent with fetches. Defaults to none.
+	// Rack is sent with fetches; brokers may name a replica there to read from. Defaults to none.
 	Rack string
 	// TLS switches encryption on. Defaults to none.
 	TLS *tls.Config

@@ -149,7 +149,7 @@ func TestParseFetch(t *testing.T) {
 			sp.Partition, sp.ErrorCode, sp.HighWatermark, sp.LastStableOffset, sp.LogStartOffset = p, int16(p), 10, 9, 8
 			sp.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{{ProducerID: 1, FirstOffset: 2}}
 			sp.RecordBatches = []byte(name)
-			sp.CurrentLeader.LeaderID = 3 // a tagged field
+			sp.CurrentLeader.LeaderID, sp.PreferredReadReplica = 3, 4 // the first is a tagged field
 			st.Partitions = append(st.Partitions, sp)
 		}
 		resp.Topics = append(resp.Topics, st)
@@ -160,7 +160,7 @@ func TestParseFetch(t *testing.T) {
 	}))
 	require.Len(t, got, 4)
 	f := got[kafka.TopicPartition{Topic: "b", Partition: 1}]
-	assert.Equal(t, fetched{index: 1, code: 1, high: 10, stable: 9, start: 8, aborted: []abortedTxn{{1, 2}}, records: []byte("b")}, f)
+	assert.Equal(t, fetched{index: 1, code: 1, high: 10, stable: 9, start: 8, aborted: []abortedTxn{{1, 2}}, replica: 4, records: []byte("b")}, f)
 	resp.ErrorCode = 7
 	require.ErrorIs(t, parseFetch(resp.AppendTo(nil), func(string, *fetched) {}), kafka.ErrUnavailable)
 }

@@ -44,6 +44,8 @@ type fetchPart struct {
 	corrupt int  // fetches of this part alone that could not be decoded
 	probes  int  // times that its offset was said to be out of range and was not
 	topic   kafka.TopicID
+	replica int32     // where to read instead of at the leader; nobody
+	until   time.Time // how long
 
 	// Under fetcher.mu.
 	at       *reader
@@ -67,7 +69,7 @@ func newFetcher(c *Client, cfg kafka.FetchConfig) *fetcher {
 // Add starts to read tp at offset.
 func (f *fetcher) Add(tp kafka.TopicPartition, offset int64, s kafka.Sink) {
 	f.Remove(tp)
-	p := &fetchPart{TopicPartition: tp, sink: s, pos: offset, max: f.cfg.PartitionBytes}
+	p := &fetchPart{TopicPartition: tp, sink: s, pos: offset, max: f.cfg.PartitionBytes, replica: nobody}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -199,7 +201,7 @@ func (f *fetcher) assign(now time.Time) (time.Duration, []*fetchPart, map[*fetch
 			}
 			continue
 		}
-		f.reader(l.addr).take(p, l)
+		f.reader(f.from(p, l)).take(p, l)
 	}
 	f.mu.Unlock()
 	if len(ask) > 0 {
@@ -237,7 +239,7 @@ func (f *fetcher) give(p *fetchPart, err error) {
 
 // back takes a partition from a reader that cannot read it for now. Under mu.
 func (f *fetcher) back(p *fetchPart, err error) {
-	p.at = nil
+	p.at, p.replica = nil, nobody
 	f.postpone(p, err, time.Now())
 	p.err = err
 	poke(f.wake)

@@ -16,6 +16,7 @@ type fetched struct {
 	stable  int64 // last stable offset
 	start   int64
 	aborted []abortedTxn
+	replica int32 // where to read instead; -1: here
 	records []byte
 }
 
@@ -129,7 +130,7 @@ func (c *cursor) partition() fetched {
 		f.aborted = append(f.aborted, abortedTxn{c.int64(), c.int64()})
 		c.tags()
 	}
-	c.int32() // preferred replica
+	f.replica = c.int32()
 	f.records = c.take(c.count())
 	c.tags()
 	return f

@@ -149,6 +149,7 @@ func (r *reader) next() (wait time.Duration, asked map[kafka.TopicPartition]*fet
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
 	clear(r.asked)
+	r.expire(time.Now())
 	wait = r.f.cfg.MaxWait
 	for p := range r.parts {
 		if p.buffered.Load() >= int64(r.f.cfg.BufferBytes) {
