@@ -69,10 +69,14 @@ func TestDroppedRecordsCommitNothingBeforeThem(t *testing.T) {
 func TestFailingProduceThenRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("out", 2))
-		sick := b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "out", Partitions: []int32{1}, Err: kerr.MessageTooLarge, Count: -1})
+		slow := refusing(b, 1)
 		m := start(t, upper(t), config(t, b))
 		write(t, b, "in", 0, 500)
+		time.Sleep(2 * time.Second)
+		sick := b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "out", Partitions: []int32{1}, Err: kerr.MessageTooLarge, Count: -1})
+		slow.Remove()
 		require.ErrorContains(t, <-m.done, "too large")
+		assert.Zero(t, committed(t, b, "app", "in"))
 		sick.Remove()
 		toEnd(t, upper(t), config(t, b))
 		rs, err := b.Read(t.Context(), "out")
