@@ -56,19 +56,37 @@ func processID(dir string) (id [16]byte, err error) {
 	}
 	path := filepath.Join(dir, ".process")
 	b, err := os.ReadFile(path)
-	if n, bad := hex.Decode(id[:], b); err == nil && bad == nil && n == len(id) {
-		return id, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err == nil {
+		id, ok, err := parseProcess(b)
+		if ok || err != nil {
+			return id, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return id, fmt.Errorf("state directory: %w", err)
 	}
 	if _, err := rand.Read(id[:]); err != nil {
 		return id, err
 	}
-	if err := os.WriteFile(path, []byte(hex.EncodeToString(id[:])), 0o600); err != nil {
+	if err := os.WriteFile(path, formatProcess(id), 0o600); err != nil {
 		return id, fmt.Errorf("state directory: %w", err)
 	}
 	return id, nil
+}
+
+// processVersion is that of the file .process; docs/format/store.md describes it.
+const processVersion = 1
+
+func formatProcess(id [16]byte) []byte { return fmt.Appendf(nil, "%d %x\n", processVersion, id) }
+
+// parseProcess is the inverse of formatProcess. A file that was cut short, as by a loss of power, is not ok, and no error: the member
+// is known by another id then, and costs the group a move of its tasks.
+func parseProcess(b []byte) (id [16]byte, ok bool, err error) {
+	version, digits := 0, ""
+	if n, _ := fmt.Sscan(string(b), &version, &digits); n == 2 && version != processVersion {
+		return id, false, fmt.Errorf("state directory: .process has version %d, and this program knows %d", version, processVersion)
+	}
+	n, bad := hex.Decode(id[:], []byte(digits[:min(len(digits), 2*len(id))]))
+	return id, bad == nil && n == len(id), nil
 }
 
 // tasks returns the tasks of which there is state on disk.
