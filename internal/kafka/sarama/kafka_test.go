@@ -4,6 +4,7 @@ package sarama
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -113,7 +114,11 @@ func TestKafkaProduce(t *testing.T) {
 			return w.ad.CreateTopic(ctx, kafka.TopicSpec{Name: "t", Partitions: 3, Replication: -1}) == nil
 		}, time.Minute, 100*time.Millisecond)
 		s.until(ctx, t, func() bool { return s.failed[tp(1)] != nil })
-		require.ErrorIs(t, s.failed[tp(1)], kafka.ErrUnknownTopic)
+		// Which of the two the reader meets first, the topic's other id or the log without its offset, is the broker's to say.
+		var gone *kafka.OffsetOutOfRange
+		if err := s.failed[tp(1)]; !errors.As(err, &gone) {
+			require.ErrorIs(t, err, kafka.ErrUnknownTopic)
+		}
 	})
 }
 
