@@ -9,7 +9,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,4 +133,38 @@ func TestKafkaAppWithWrongCredentials(t *testing.T) {
 			hides(t, err.Error()+l.String(), wrong, kafkatest.Password, expired)
 		})
 	}
+}
+
+// Where sessions of SASL end, each connection authenticates again and goes on: none is lost, and so no batch or answer.
+func TestKafkaAppRenewsItsSessions(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	n := kafkatest.Start(t, kafkatest.Options{SASL: true, Properties: map[string]string{"connections.max.reauth.ms": "3000"}})
+	topics(t, ctx, n)
+	var l log
+	cfg := secure(n, "renew", t.TempDir(), trust(t, n.CA), &millstream.SASL{
+		Mechanism: millstream.SASLScram512, User: kafkatest.User, Password: kafkatest.Password,
+	}, &l)
+	var dials atomic.Int64
+	cfg.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	m := run(t, cfg)
+	m.has(tasks)
+	f := feed(t, n, 4)
+	read := func() {
+		before := m.Stats().RecordsOut
+		f.more(t, 20)
+		eventually(t, "records that come out", func() bool { return m.Stats().RecordsOut >= before+40 })
+	}
+	read()
+	eventually(t, "commits of all workers", func() bool { return m.Stats().Commits > 20 }) // every connection was used
+	opened := dials.Load()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		read()
+	}
+	assert.Equal(t, opened, dials.Load(), "connections that were opened, at first and after sessions had ended three times")
+	f.end(t)
+	m.stop()
 }

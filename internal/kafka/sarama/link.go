@@ -40,12 +40,12 @@ func (c *Client) open(ctx context.Context, addr string, read time.Duration) (*li
 
 // openTapped is open for fetches.
 func (c *Client) openTapped(ctx context.Context, addr string, read time.Duration) (*link, error) {
-	return c.connect(ctx, &link{addr: addr, tap: &tap{limit: read}, pen: &pen{empty: emptyFetchRequest}}, read)
+	return c.connect(ctx, &link{addr: addr, tap: &tap{limit: read}, pen: &pen{key: apiFetch, empty: emptyFetchRequest}}, read)
 }
 
 // openForProduce is open for produce requests.
 func (c *Client) openForProduce(ctx context.Context, addr string, read time.Duration) (*link, error) {
-	return c.connect(ctx, &link{addr: addr, pen: &pen{empty: emptyProduce}}, read)
+	return c.connect(ctx, &link{addr: addr, pen: &pen{key: apiProduce, empty: emptyProduce}}, read)
 }
 
 func (c *Client) connect(ctx context.Context, l *link, read time.Duration) (_ *link, err error) {
@@ -60,7 +60,7 @@ func (c *Client) connect(ctx context.Context, l *link, read time.Duration) (_ *l
 		conn = l.tap
 	}
 	if l.pen != nil {
-		l.pen.Conn = conn
+		l.pen.Conn, l.pen.tap = conn, l.tap
 		conn = l.pen
 	}
 	conf := *c.wire

@@ -19,9 +19,14 @@ const produceVersion = 9
 // Why: to produce, Sarama wants a struct of 150 bytes with pointers for each record, walks it twice to encode it, and copies what comes
 // out twice; measured, that was a third of the CPU of a pass-through and most of its memory. Its fetch requests register a meter for each
 // topic with the registry of the whole process, whatever registry it was given, and a ticker with it.
+//
+// Other requests pass: where sessions of SASL end (connections.max.reauth.ms), the Broker authenticates again on its own, in front of any
+// request.
 type pen struct {
 	net.Conn
+	key   int16  // of the API whose requests are replaced
 	empty int    // length of the Broker's requests without their headers
+	tap   *tap   // keeps the answer; nil: the Broker may read it
 	armed []byte // what to write instead: room for a header, then the body. Set before a call of the Broker and used during it
 }
 
@@ -30,8 +35,11 @@ const headRoom = 4 + 2 + 2 + 4 + 2 + 1<<15 + 1
 
 // Write is what the Broker calls, once for a request.
 func (p *pen) Write(b []byte) (int, error) {
-	if p.armed == nil {
+	if p.armed == nil || int16(binary.BigEndian.Uint16(b[4:])) != p.key {
 		return p.Conn.Write(b)
+	}
+	if p.tap != nil {
+		p.tap.arm() // not before: what is read until then is the answer to something else
 	}
 	head := b[:len(b)-p.empty]
 	out := p.armed[headRoom-len(head):]

@@ -153,19 +153,24 @@ func (w *written) Write(b []byte) (int, error) {
 
 func TestPenReplacesOneRequest(t *testing.T) {
 	w := &written{}
-	p := &pen{empty: emptyProduce, Conn: w}
-	head := append([]byte{0, 0, 0, 99}, "some header"...)
+	p := &pen{key: 'h'<<8 | 'e', empty: emptyProduce, tap: &tap{}, Conn: w}
+	head := append([]byte{0, 0, 0, 99}, "header of its"...)
+	login := []byte{0, 0, 0, 2, 0, 17}
 	armed := append(make([]byte, headRoom), "body"...)
 	for range 2 {
-		p.armed = armed
+		p.armed, p.tap.armed = armed, false
+		_, err := p.Write(login) // the Broker's own, in front
+		require.NoError(t, err)
+		assert.False(t, p.tap.armed, "its answer is the Broker's")
 		n, err := p.Write(append(bytes.Clone(head), make([]byte, emptyProduce)...))
 		require.NoError(t, err)
+		assert.True(t, p.tap.armed)
 		assert.Equal(t, len(head)+emptyProduce, n, "the Broker thinks that its own bytes were written")
 		_, err = p.Write([]byte("another"))
 		require.NoError(t, err)
 	}
-	one := append(binary.BigEndian.AppendUint32(nil, uint32(len("some headerbody"))), "some headerbody"...)
-	assert.Equal(t, [][]byte{one, []byte("another"), one, []byte("another")}, w.got)
+	one := append(binary.BigEndian.AppendUint32(nil, uint32(len("header of itsbody"))), "header of itsbody"...)
+	assert.Equal(t, [][]byte{login, one, []byte("another"), login, one, []byte("another")}, w.got)
 }
 
 func TestSendingDoesNotAllocatePerRecord(t *testing.T) {

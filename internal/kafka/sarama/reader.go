@@ -202,7 +202,6 @@ func (r *reader) poll(wait time.Duration, asked map[kafka.TopicPartition]*fetchP
 func (r *reader) fetch(l *link) ([]byte, error) {
 	stop := context.AfterFunc(r.ctx, l.cut)
 	defer stop()
-	l.tap.arm()
 	l.pen.armed = r.request
 	if _, err := l.b.Fetch(&sarama.FetchRequest{Version: fetchVersion}); err != nil {
 		return nil, err

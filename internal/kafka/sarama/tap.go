@@ -16,7 +16,7 @@ import (
 // (well compressed ones) for an incomplete one, and gives a whole response up for one corrupt batch.
 type tap struct {
 	net.Conn
-	armed bool   // the next frame is ours. Set between calls, read by the Broker's reader during one: its channels order them
+	armed bool   // the next frame is ours. Set when the request is written, read by the Broker's reader afterwards: its channels order them
 	frame []byte // what came: the body after the response header
 	fake  []byte // what is left of the answer for the Broker
 	limit time.Duration
