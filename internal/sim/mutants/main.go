@@ -3,6 +3,8 @@
 // found.
 //
 //	go run ./internal/sim/mutants [-histories 200] [-only NAME]
+//
+// With -peers it plants defects of other libraries instead, and runs the tests that docs/testing.md names beside them.
 package main
 
 import (
@@ -22,14 +24,15 @@ import (
 func main() {
 	histories := flag.Int("histories", 200, "how many histories a defect may take to be found")
 	only := flag.String("only", "", "the one defect to plant; empty: all, one after the other")
+	others := flag.Bool("peers", false, "plant defects of other libraries, each to be found by a test")
 	flag.Parse()
-	if err := run(*histories, *only); err != nil {
+	if err := run(*histories, *only, *others); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(histories int, only string) error {
+func run(histories int, only string, others bool) error {
 	root, err := moduleRoot()
 	if err != nil {
 		return err
@@ -41,6 +44,9 @@ func run(histories int, only string) error {
 	defer os.RemoveAll(dir)
 	if err := copyModule(root, dir); err != nil {
 		return err
+	}
+	if others {
+		return runPeers(dir, only)
 	}
 	missed := 0
 	fmt.Printf("%-40s %-28s %s\n", "defect", "found", "by the check")

@@ -18,6 +18,11 @@ func TestEveryDefectCanBePlanted(t *testing.T) {
 		require.NoError(t, err, m.name)
 		require.NoError(t, undo(), m.name)
 	}
+	for _, p := range peers {
+		undo, err := mutant{p.name, p.edits}.plant(dir)
+		require.NoError(t, err, p.name)
+		require.NoError(t, undo(), p.name)
+	}
 }
 
 func TestJudge(t *testing.T) {
