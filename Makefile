@@ -5,7 +5,7 @@ PLATFORMS   := linux/amd64 linux/386 windows/amd64 darwin/arm64
 FUZZTIME    := 10s
 SEEDS       := 500
 
-.PHONY: help test race vet lint fuzz kafka-test bench sim sim-mutants
+.PHONY: help test race vet lint fuzz kafka-test bench sim sim-mutants peer-mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,3 +38,6 @@ sim: ## SEEDS (500) histories of whole Apps and brokers in virtual time, each wi
 
 sim-mutants: ## plants one defect at a time in a copy of the code; the simulation has to find each within 200 histories
 	go run ./internal/sim/mutants
+
+peer-mutants: ## plants the defects of other libraries (docs/testing.md), one at a time; the tests named there have to find each
+	go run ./internal/sim/mutants -peers
