@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -88,4 +89,33 @@ func TestAMessageIsAnyJSONObject(t *testing.T) {
 		_, err := idsSerde.Decode([]byte(in))
 		assert.ErrorIs(t, err, errNoObject, in)
 	}
+}
+
+func FuzzIDs(f *testing.F) {
+	for _, s := range []string{`{"phone":"1","idCard":"2","deviceId":"3"}`, `{"phone":1}`, `{`, `null`, "{\"phone\":\"\xff\"}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := idsSerde.Decode(b)
+		if err != nil {
+			require.ErrorIs(t, err, errNoObject)
+			return
+		}
+		b, err = idsSerde.Append(nil, v)
+		require.NoError(t, err)
+		again, err := idsSerde.Decode(b)
+		require.NoError(t, err)
+		assert.Equal(t, v, again)
+	})
+}
+
+func FuzzProperties(f *testing.F) {
+	f.Add("# a comment\napplication.id = finance\nstream.topic.partitions=3\n")
+	f.Add("a\nb=c\ntable.topic.name:x\nstream.topic.partitions=99999999999999999999")
+	f.Fuzz(func(t *testing.T, s string) {
+		c := defaults()
+		if c.read(strings.NewReader(s)) == nil && c.check() == nil {
+			assert.Positive(t, c.Stream.Partitions)
+		}
+	})
 }
