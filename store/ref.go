@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/millstream-go/millstream/internal/rowserde"
 	"github.com/millstream-go/millstream/internal/storespec"
@@ -84,6 +85,9 @@ func (r KeyValueRef[K, V]) open(o Opener) (*keyValue[K, V], error) {
 		return nil, errors.New("store: the reference is zero; make it with store.NewKeyValue or take it from a table")
 	}
 	d := r.def
+	if o == nil {
+		return nil, fmt.Errorf("store %q: it is opened with nil, not with a context, a driver or an App", d.spec.Name)
+	}
 	h, err := o.OpenStore(d.spec.Name)
 	if err != nil {
 		return nil, err

@@ -195,6 +195,7 @@ func TestErrorsSayStoreAndKey(t *testing.T) {
 func TestAStoreThatCannotBeOpenedSaysSoWhenItIsUsed(t *testing.T) {
 	for want, kv := range map[string]store.KeyValue[string, string]{
 		"does not use store":    store.NewKeyValue("missing", serde.String, serde.String).In(newTask()),
+		"opened with nil":       store.NewKeyValue("s", serde.String, serde.String).In(nil),
 		"the reference is zero": store.KeyValueRef[string, string]{}.In(newTask()),
 		"its serde is nil":      store.NewKeyValue[string, string]("kv", nil, serde.String).In(newTask()),
 	} {

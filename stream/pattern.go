@@ -9,7 +9,7 @@ import (
 )
 
 // Pattern describes all topics whose whole names match a regular expression, in the syntax of package regexp: those that exist, and those
-// that come into being while the App runs. It is a value; its methods return a changed copy.
+// that come into being while the App runs, which finds them within a minute. It is a value; its methods return a changed copy.
 type Pattern[K, V any] struct {
 	re string
 	t  plan.Topic[K, V]
