@@ -42,6 +42,15 @@ func (p *purge) take() map[kafka.TopicPartition]int64 {
 	return taken
 }
 
+// giveBack keeps what could not be deleted for the next time: no commit may follow that says it again.
+func (p *purge) giveBack(committed map[kafka.TopicPartition]int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for tp, offset := range committed {
+		p.committed[tp] = max(p.committed[tp], offset)
+	}
+}
+
 func (p *purge) run(ctx context.Context, plan func() *topics.Plan) {
 	t := time.NewTicker(purgeInterval)
 	defer t.Stop()
@@ -51,7 +60,9 @@ func (p *purge) run(ctx context.Context, plan func() *topics.Plan) {
 		case <-ctx.Done():
 			return
 		}
-		if err := p.purger.Purge(ctx, plan(), p.take()); err != nil && ctx.Err() == nil {
+		committed := p.take()
+		if err := p.purger.Purge(ctx, plan(), committed); err != nil && ctx.Err() == nil {
+			p.giveBack(committed)
 			p.logger.Warn("millstream: deleting what was processed from repartition topics; the next time will be soon", "error", err)
 		}
 	}
