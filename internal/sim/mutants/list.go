@@ -71,4 +71,9 @@ var mutants = []mutant{
 		"	if r.looked || r.undo",
 		"	if true || r.looked || r.undo",
 	}}},
+	{"a revocation holds up what is kept", []edit{{
+		"internal/worker/running.go",
+		"func (w *Worker) Release(ids ...graph.TaskID) {\n	w.command(func() {\n",
+		"func (w *Worker) Release(ids ...graph.TaskID) {\n	w.command(func() {\n		time.Sleep(5 * time.Second)\n",
+	}}},
 }
