@@ -298,7 +298,12 @@ func (g *Group) leave(member string, why error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
 	aborting(ctx, g.c.Group, func() {
-		if err := g.c.Group.Leave(ctx, g.c.Application, member, reason); err != nil {
+		err := g.c.Group.Leave(ctx, g.c.Application, member, reason)
+		if errors.Is(err, kafka.ErrUnavailable) {
+			// The connection may date from the last join, and its broker from before a restart.
+			err = g.c.Group.Leave(ctx, g.c.Application, member, reason)
+		}
+		if err != nil && !errors.Is(err, kafka.ErrUnknownMember) { // nobody waits for who is not known
 			g.c.Logger.Warn("leaving the group failed", "group", g.c.Application, "error", err)
 		}
 	})

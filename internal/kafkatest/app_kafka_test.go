@@ -4,6 +4,7 @@ package kafkatest_test
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -84,6 +85,8 @@ func TestKafkaAppCrashes(t *testing.T) {
 	topics(t, ctx, n)
 	c := childConfig{Application: "crashes", Broker: n.Addr, StateDir: t.TempDir()}
 	config := childConfig{Application: "crashes", Broker: n.Addr, StateDir: t.TempDir()}.app()
+	var l log
+	config.Logger = slog.New(slog.NewTextHandler(&l, nil))
 	f := feed(t, n, 2)
 	a := run(t, config)
 	a.has(tasks)
@@ -114,6 +117,7 @@ func TestKafkaAppCrashes(t *testing.T) {
 		return !strings.Contains(out, ":0\n")
 	})
 	a.stop()
+	assert.NotContains(t, l.String(), "leaving the group failed", "the connections of before the restarts are no hindrance")
 	config.StateDir = t.TempDir()
 	last := run(t, config)
 	last.has(tasks)
