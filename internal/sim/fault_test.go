@@ -105,7 +105,7 @@ func (w *world) join() {
 		pass(time.Second)
 	}
 	w.start(w.idle())
-	pass(8 * time.Second)
+	w.some(8 * time.Second)
 	w.tookEffect(string(join_))
 }
 
@@ -115,7 +115,7 @@ func (w *world) leave() {
 		pass(8 * time.Second)
 	}
 	w.any().stop()
-	pass(3 * time.Second)
+	w.some(3 * time.Second)
 	w.tookEffect(string(leave))
 }
 
@@ -145,7 +145,7 @@ func (w *world) comeBack(p *process, s step) bool {
 		}
 	}
 	w.start(m)
-	pass(5 * time.Second)
+	w.some(5 * time.Second)
 	return ok
 }
 
@@ -307,8 +307,10 @@ func (w *world) slow(s step) {
 // topLevel are requests whose answer has one code for all of it.
 var topLevel = []kmsg.Key{kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.LeaveGroup, kmsg.InitProducerID}
 
-// request has some requests of a kind fail, and sees to it that such requests are made.
+// request has some requests of a kind fail, and sees to it that such requests are made. Whatever is still to fail then may do so during
+// what comes next.
 func (w *world) request(s step) {
+	w.endRequests()
 	w.requests(s, func() {
 		switch s.cell.key {
 		case kmsg.OffsetFetch, kmsg.ListOffsets, kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.InitProducerID, kmsg.DescribeConfigs,
@@ -330,13 +332,25 @@ func (w *world) requests(s step, f func()) {
 	if s.cell.key == kmsg.DeleteRecords {
 		limit = 35 * time.Second // those are made every 30 s
 	}
-	if until(limit, func() bool { return hits() >= s.n }); hits() > 0 {
-		w.tookEffect(s.cell.String())
+	w.endRequests = func() {
+		w.endRequests = func() {}
+		if hits() > 0 {
+			w.tookEffect(s.cell.String())
+		}
+		end()
+		pass(time.Second)
+		w.undisturb()
 	}
-	end()
-	pass(time.Second)
-	w.undisturb()
+	if s.overlaps {
+		until(limit, func() bool { return hits() > 0 })
+		return
+	}
+	until(limit, func() bool { return hits() >= s.n })
+	w.endRequests()
 }
+
+// some lets some time pass: what comes next may come while things are moving.
+func (w *world) some(most time.Duration) { pass(time.Duration(w.r.Int64N(int64(most)))) }
 
 // failing lets requests fail. It returns how many have, and what ends it.
 func (w *world) failing(s step) (hits func() int, end func()) {

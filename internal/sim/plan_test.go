@@ -61,6 +61,8 @@ type step struct {
 	cell  cell // of request
 	n     int  // how many requests
 
+	overlaps bool // of request: the next step may begin before all have failed
+
 	// silent: nothing is written any more when a zombie thaws, so that nothing covers up what it had written. It is the last step then.
 	silent bool
 }
@@ -225,6 +227,9 @@ func newPlan(seed uint64) plan {
 func (s *step) draw(r *rand.Rand) {
 	s.after = time.Duration(300+r.IntN(2500)) * time.Millisecond
 	s.n = 1 + r.IntN(4)
+	if s.overlaps = r.IntN(2) == 0; s.overlaps {
+		s.n *= 3
+	}
 	if s.nth == 0 {
 		s.nth = 1 + r.IntN(4)
 	}

@@ -55,17 +55,20 @@ type world struct {
 	crash    *crash
 	machines []*machine
 	live     []*process // those that are to run
-	all      []*process
+	// endRequests ends the failing of requests, if there is any.
+	endRequests func()
+	all         []*process
 
-	mu       sync.Mutex // guards what follows
-	failures []failure
-	notes    []string // the schedule as it went
-	journal  []string // what the Apps logged, and the notes
-	given    string   // why an epoch was given up; empty: none was
-	stale    bool     // outputs may have what a zombie wrote late
-	calm     time.Time
-	counts   map[string]int // faults that took effect
-	deaths   map[string]time.Time
+	mu           sync.Mutex // guards what follows
+	failures     []failure
+	notes        []string  // the schedule as it went
+	journal      []string  // what the Apps logged, and the notes
+	given        string    // why an epoch was given up; empty: none was
+	stale        bool      // outputs may have what a zombie wrote late
+	calm         time.Time // from when on, if there are no disturbances
+	disturbances int
+	counts       map[string]int // faults that took effect
+	deaths       map[string]time.Time
 }
 
 // failure is a finding of the oracle.
@@ -74,7 +77,7 @@ type failure struct{ check, text string }
 func newWorld(t *testing.T, p plan, dir string) *world {
 	r := rand.New(rand.NewPCG(p.seed, 1))
 	w := &world{
-		t: t, plan: p, r: r, began: time.Now(), root: dir, ledger: newLedger(), up: make(chan struct{}, 1), crash: newCrash(), counts: map[string]int{},
+		t: t, plan: p, r: r, began: time.Now(), root: dir, ledger: newLedger(), up: make(chan struct{}, 1), endRequests: func() {}, crash: newCrash(), counts: map[string]int{},
 		deaths:     map[string]time.Time{},
 		partitions: 2 + r.IntN(3), workers: 1 + r.IntN(2), every: time.Duration(150+r.IntN(150)) * time.Millisecond, spread: r.IntN(2) == 0, latency: time.Duration(200+r.IntN(1500)) * time.Microsecond,
 		commitInterval: time.Duration(20+r.IntN(130)) * time.Millisecond, transaction: []int64{1, 1, 4096}[r.IntN(3)], rewrite: []int{1, 8, 0}[r.IntN(3)],
@@ -199,22 +202,23 @@ func (w *world) tookEffect(what string) {
 	w.counts[what]++
 }
 
-// disturb says that not all brokers answer at once, until undisturb and a little longer.
-func (w *world) disturb() { w.setCalm(time.Now().Add(24 * time.Hour)) }
+// disturb says that not all brokers answer at once, until undisturb and a little longer. The two may be nested.
+func (w *world) disturb() { w.disturbance(1) }
 
-func (w *world) undisturb() { w.setCalm(time.Now().Add(5 * time.Second)) }
+func (w *world) undisturb() { w.disturbance(-1) }
 
-func (w *world) setCalm(at time.Time) {
+func (w *world) disturbance(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.calm = at
+	w.disturbances += n
+	w.calm = time.Now().Add(5 * time.Second)
 }
 
 // disturbed is whether something has disturbed the brokers since a time.
 func (w *world) disturbed(since time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return since.Before(w.calm)
+	return w.disturbances > 0 || since.Before(w.calm)
 }
 
 // run is the history.
@@ -283,6 +287,7 @@ func (w *world) expired() []string {
 
 // rest heals everything, lets the Apps come to rest, writes once more to every partition, and stops them.
 func (w *world) rest() bool {
+	w.endRequests()
 	if len(w.live) == 0 {
 		w.start(w.idle())
 	}
