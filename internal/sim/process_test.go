@@ -79,6 +79,7 @@ func (w *world) start(m *machine) *process {
 
 // ended judges how Run has ended. A process that was killed may end as it likes.
 func (p *process) ended() {
+	p.w.died(p)
 	if p.err != nil && !p.dead.Load() {
 		p.w.fail("run", "%s ended with: %v", p.name, p.err)
 	}
@@ -105,9 +106,7 @@ func (p *process) point(at crashpoint.Point) {
 func (p *process) die() {
 	p.net.kill()
 	p.dead.Store(true)
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	p.w.deaths[p.name] = time.Now()
+	p.w.died(p)
 }
 
 // sample follows which tasks run, for as long as the process does.

@@ -244,6 +244,15 @@ func (w *world) run() {
 	}
 }
 
+// died notes when a process ended, or died before.
+func (w *world) died(p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, before := w.deaths[p.name]; !before {
+		w.deaths[p.name] = time.Now()
+	}
+}
+
 // expire removes dead processes from the group once their session is over, where the brokers of this simulation forget to: a member that
 // dies while its join waits for others stays in the group for ever there. Kafka removes it.
 func (w *world) expire() {
