@@ -122,7 +122,7 @@ func (r *reader) deliver(p *fetchPart, b *kafka.Batch) {
 }
 
 // outOfRange asks what the log holds. An offset that is in the log after all (a new leader may answer before it knows its end)
-// is asked for again.
+// is asked for again, and so is one beyond the end: a broker that stops or starts may answer without its log.
 func (r *reader) outOfRange(l *link, p *fetchPart) {
 	start, err := r.end(l, p, kafka.Earliest)
 	if err != nil {
@@ -134,7 +134,7 @@ func (r *reader) outOfRange(l *link, p *fetchPart) {
 		r.refused(p, err)
 		return
 	}
-	if p.pos >= start && p.pos <= end && p.probes < 5 {
+	if p.pos >= start && p.pos <= end && p.probes < 5 || p.pos > end && p.probes < 3 {
 		p.probes++
 		r.refused(p, failure(sarama.ErrOffsetNotAvailable))
 		return
