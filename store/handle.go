@@ -2,7 +2,12 @@ package store
 
 // Handle is what an Opener gives for a name: the bytes of a store as the typed references of this package read and write them.
 type Handle struct {
+	// Bytes are the rows of a key-value store, nil for other kinds.
 	Bytes Bytes
+	// Windows, Sessions and Versions are the rows of a window store, a session store and a versioned store: one of the four is there.
+	Windows  WindowBytes
+	Sessions SessionBytes
+	Versions VersionedBytes
 	// Time is the time that rows of plain key-value stores are written with: that of the record being processed.
 	Time func() int64
 	// Plain says that the store keeps no times of its own.

@@ -5,6 +5,7 @@ package graph
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/millstream-go/millstream/failure"
 )
@@ -108,6 +109,12 @@ const (
 	Timestamped StoreKind = iota
 	// Plain rows are written with the time of the record being processed, which only the changelog sees.
 	Plain
+	// Window rows have a key and the start of a window, and a time of their own.
+	Window
+	// Session rows have a key, a start and an end.
+	Session
+	// Versioned stores keep the versions of their rows.
+	Versioned
 )
 
 // Store is a state store; each task that uses it has its own partition of it.
@@ -119,6 +126,17 @@ type Store struct {
 	Changelog bool              // kept in <application>-<Name>-changelog
 	Config    map[string]string // extra configuration of the changelog topic
 	Sub       int               // index in Graph.Subs
+
+	// Retention is how long rows of window, session and versioned stores are kept after the time they are for.
+	Retention time.Duration
+	// Size is that of the windows of a window store: from the start to the end.
+	Size time.Duration
+	// Segment is the length of time whose rows are dropped together; 0: Kafka Streams' choice for the retention.
+	Segment time.Duration
+	// Duplicates has a window store keep all that is put for one key and start.
+	Duplicates bool
+	// ByTime has a window or session store keep an index by time: emission on close needs it.
+	ByTime bool
 }
 
 // Sub is a sub-topology: nodes connected by edges or shared stores. It runs as one task per partition.
