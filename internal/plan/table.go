@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/wire"
 )
@@ -27,6 +29,16 @@ type Table struct {
 	// DeleteWhen is a func(K, V) bool of an aggregation; nil: rows stay. Aggregates says that it can be set.
 	DeleteWhen any
 	Aggregates bool
+	// Versioned says that the rows keep versions, or are computed from rows that do: changes may be Stale, and AsOf is set.
+	Versioned bool
+	// AsOf makes the function that reads the version of a row that was valid at a time: a func(graph.Env) (wire.AsOf[K, V], error).
+	AsOf any
+	// History is how far back versions can be read.
+	History time.Duration
+	// Windowed says that keys are window.Key, and CloseAfter how long after its End a window may still change: the grace, for sessions
+	// the gap and the grace.
+	Windowed   bool
+	CloseAfter time.Duration
 }
 
 // TableOf returns the table that an output is.

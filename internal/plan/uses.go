@@ -68,6 +68,12 @@ func (c *Compile) AddStore(name string, s storespec.Settings) error {
 	return c.Store(newStore(name, graph.Timestamped, s))
 }
 
+// AddStoreOf makes a store of another kind for the current step: shape says its name, kind and times, s what the user chose.
+func (c *Compile) AddStoreOf(shape graph.Store, s storespec.Settings) error {
+	shape.InMemory, shape.Changelog, shape.Config = s.InMemory, !s.NoChangelog, maps.Clone(s.Config)
+	return c.Store(&shape)
+}
+
 func newStore(name string, kind graph.StoreKind, s storespec.Settings) *graph.Store {
 	return &graph.Store{Name: name, Kind: kind, InMemory: s.InMemory, Changelog: !s.NoChangelog, Config: maps.Clone(s.Config)}
 }

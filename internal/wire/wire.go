@@ -16,6 +16,7 @@ type Change[K, V any] struct {
 	topology.Record[K, V]
 	Old    V
 	HasOld bool // Old was there. Set only where a step that follows asked for old values (Node in internal/plan).
+	Stale  bool // of a table that keeps versions: the row has a later version, so that this is not its new state
 }
 
 // TableOutlet is the typed end of an edge of changes.
@@ -23,6 +24,9 @@ type TableOutlet[K, V any] func(Change[K, V]) error
 
 // Getter reads the row of a table: from its store, or computed from the nearest store before it. Time is in milliseconds.
 type Getter[K, V any] func(k K) (v V, time int64, ok bool, err error)
+
+// AsOf reads the version of a row that was valid at a time, in milliseconds; from is when that version began.
+type AsOf[K, V any] func(k K, at int64) (v V, from int64, ok bool, err error)
 
 // Fan returns the function that makes one Outlet of several, for graph.Port. None: a drain; one: itself.
 func Fan[K, V any](inlets []any) any {
