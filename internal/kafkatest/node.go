@@ -88,6 +88,7 @@ func (n *Node) log() string        { return filepath.Join(n.dir, "kafka.log") }
 func (n *Node) format(ctx context.Context) error {
 	var id [16]byte
 	rand.Read(id[:])
+	id[0] &= 0x7f // an id that begins with '-' would be taken for an option
 	args := []string{"format", "--standalone", "-t", base64.RawURLEncoding.EncodeToString(id[:]), "-c", n.properties()}
 	if n.options.SASL {
 		for _, m := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} {
