@@ -1,0 +1,34 @@
+package window
+
+import (
+	"time"
+
+	"github.com/millstream-go/millstream/internal/windowspec"
+)
+
+// Session is a window of activity: it grows while records of its key lie no further apart than the gap. Its start and end are the times
+// of its first and its last record. A record between two sessions merges them: their rows are deleted, and the merged one is new.
+type Session struct{ session windowspec.Spec }
+
+// Sessions returns sessions that end when a key has had no record for longer than gap.
+func Sessions(gap time.Duration) Session {
+	return Session{windowspec.Spec{Kind: windowspec.Session, Size: gap}}
+}
+
+// Grace returns w with a grace period: how long after the gap, in stream time, a session takes records that come late. Defaults to 0.
+func (w Session) Grace(d time.Duration) Session {
+	w.session.Grace = d
+	return w
+}
+
+// OnClose returns w emitted on close: a session's result is sent once, when it is closed, instead of with every record. Sessions that
+// were merged into others are not sent.
+func (w Session) OnClose() Session {
+	w.session.OnClose = true
+	return w
+}
+
+// Plan returns what w is. For the packages of this module.
+func (w Session) Plan() windowspec.Spec { return w.session }
+
+func (Session) window() {}
