@@ -88,7 +88,7 @@ func parting[K, V any](s KStream[K, V], op string, names []string, start func(si
 		}
 		return nil
 	}
-	return n.KeepKey(0).KeepValue(0)
+	return passes(n).KeepKey(0).KeepValue(0)
 }
 
 // part makes the stream of output i of a node that parts its input. It has a node of its own, since each part may be named and have
@@ -106,5 +106,5 @@ func part[K, V any](of *plan.Node, i int) KStream[K, V] {
 		}
 		return nil
 	}
-	return result[K, V](n.KeepKey(0).KeepValue(0))
+	return result[K, V](passes(n).KeepKey(0).KeepValue(0))
 }

@@ -32,6 +32,16 @@ type BuilderOption func(*plan.Builder)
 // WithSerdes. Without it the basic types of package serde are found.
 func Serdes(r *serde.Registry) BuilderOption { return func(b *plan.Builder) { b.Registry = r } }
 
+// MergeRepartitions has steps share one repartition topic where they need the same records: aggregations, joins and tables behind one
+// step that changes keys, with nothing but filters, Peek, Branch and Split between. The topic comes right behind that step, what lay
+// between comes behind the topic, and its name is that of the first use alone. Kafka Streams does this when topology.optimization is
+// "all" or "merge.repartition.topics".
+//
+// Without it each use has a topic of its own, but for those of one grouping. It is a choice for the life of an application: to change it
+// is to change topics, so records on their way through the old ones are not read any more. Let the application end its input first, as
+// with RunToEnd.
+func MergeRepartitions() BuilderOption { return func(b *plan.Builder) { b.MergeRepartitions = true } }
+
 // NewBuilder returns a Builder.
 func NewBuilder(opts ...BuilderOption) *Builder {
 	b := &Builder{}

@@ -308,6 +308,27 @@ func ExampleRepartitionBy() {
 	// partition 19
 }
 
+func ExampleMergeRepartitions() {
+	b := stream.NewBuilder(stream.MergeRepartitions())
+	byWord := stream.SelectKey(stream.From(b, in), func(_, word string) string { return word })
+	table.Count(stream.GroupByKey(byWord), "words")
+	table.Count(stream.GroupByKey(stream.Filter(byWord, func(word, _ string) bool { return len(word) > 3 })), "long-words")
+	top, err := b.Build()
+	if err != nil {
+		panic(err)
+	}
+	for _, sub := range top.Subtopologies() {
+		for _, n := range sub.Nodes {
+			if n.Internal {
+				fmt.Println(n.Op, n.Topics)
+			}
+		}
+	}
+	// Output:
+	// sink [words-repartition]
+	// source [words-repartition]
+}
+
 func ExampleAssumePartitioned() {
 	d := show(func(in strs) stream.KStream[string, int64] {
 		trimmed := stream.AssumePartitioned(stream.MapKeys(in, strings.TrimSpace)) // the producer partitions by the trimmed key

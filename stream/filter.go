@@ -9,7 +9,7 @@ import (
 //
 //	big := stream.Filter(orders, func(_ string, o Order) bool { return o.Cents > 10_000 })
 func Filter[K, V any](s KStream[K, V], keep func(K, V) bool) KStream[K, V] {
-	return result[K, V](step(s, "stream.Filter", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+	return result[K, V](passes(step(s, "stream.Filter", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
 			at.enter()
 			if r.Tombstone || keep(r.Key, r.Value) {
@@ -17,5 +17,5 @@ func Filter[K, V any](s KStream[K, V], keep func(K, V) bool) KStream[K, V] {
 			}
 			return nil
 		}
-	}))
+	})))
 }

@@ -8,7 +8,7 @@ import (
 //
 //	people := stream.FilterNot(visits, func(_ string, v Visit) bool { return v.Bot })
 func FilterNot[K, V any](s KStream[K, V], drop func(K, V) bool) KStream[K, V] {
-	return result[K, V](step(s, "stream.FilterNot", "filter", drop, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+	return result[K, V](passes(step(s, "stream.FilterNot", "filter", drop, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
 			at.enter()
 			if r.Tombstone || !drop(r.Key, r.Value) {
@@ -16,5 +16,5 @@ func FilterNot[K, V any](s KStream[K, V], drop func(K, V) bool) KStream[K, V] {
 			}
 			return nil
 		}
-	}))
+	})))
 }

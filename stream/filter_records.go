@@ -8,7 +8,7 @@ import (
 //
 //	rows := stream.FilterRecords(s, stream.HasValue[string, Order])
 func FilterRecords[K, V any](s KStream[K, V], keep func(Record[K, V]) bool) KStream[K, V] {
-	return result[K, V](step(s, "stream.FilterRecords", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+	return result[K, V](passes(step(s, "stream.FilterRecords", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
 			at.enter()
 			if keep(r) {
@@ -16,5 +16,5 @@ func FilterRecords[K, V any](s KStream[K, V], keep func(Record[K, V]) bool) KStr
 			}
 			return nil
 		}
-	}))
+	})))
 }

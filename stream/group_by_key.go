@@ -22,5 +22,5 @@ func same[K, V any](s KStream[K, V], op, kind string) *plan.Node {
 		c.Alias(0, in)
 		return nil
 	}
-	return n.KeepKey(0).KeepValue(0)
+	return passes(n).KeepKey(0).KeepValue(0)
 }

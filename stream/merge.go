@@ -14,7 +14,7 @@ func Merge[K, V any](s ...KStream[K, V]) KStream[K, V] {
 	for i, x := range s {
 		inputs[i] = handle(x).Out()
 	}
-	n := plan.New[K, V](nil, "stream.Merge", "merge", inputs...)
+	n := plan.New[K, V](nil, "stream.Merge", plan.Merging, inputs...)
 	if n == nil {
 		return KStream[K, V]{}
 	}

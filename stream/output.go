@@ -58,7 +58,7 @@ func Side[K, V, K2, V2 any](s KStream[K, V], o Output[K2, V2]) KStream[K2, V2] {
 	if n == nil {
 		return KStream[K2, V2]{}
 	}
-	n.KeyChanged = true
+	n.KeyChanged, n.Rekeys = true, true
 	setSerdes(n, o.key, o.value)
 	i := slices.Index(of.Outputs, o.describe())
 	if i < 0 {

@@ -60,7 +60,15 @@ func last[K, V any](s KStream[K, V], op, kind string, f any, start func(at site)
 // rekeyed says of a step's node that records may lie in another partition than their key's from here on.
 func rekeyed(n *plan.Node) *plan.Node {
 	if n != nil {
-		n.KeyChanged = true
+		n.KeyChanged, n.Rekeys = true, true
+	}
+	return n
+}
+
+// passes says of a step's node that it passes records on as they are.
+func passes(n *plan.Node) *plan.Node {
+	if n != nil {
+		n.Passes = true
 	}
 	return n
 }

@@ -14,7 +14,7 @@ import (
 //	})
 func TryFilterRecords[K, V any](s KStream[K, V], keep func(context.Context, Record[K, V]) (bool, error), opts ...TryOption) KStream[K, V] {
 	t := readTries(opts)
-	return result[K, V](t.node(step(s, "stream.TryFilterRecords", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+	return result[K, V](passes(t.node(step(s, "stream.TryFilterRecords", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
 		return func(r Record[K, V]) error {
 			pass, ok, err := try(at, t, keep, r)
 			if !ok || !pass {
@@ -22,5 +22,5 @@ func TryFilterRecords[K, V any](s KStream[K, V], keep func(context.Context, Reco
 			}
 			return out(r)
 		}
-	})))
+	}))))
 }

@@ -2,6 +2,7 @@ package topology_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -45,7 +46,7 @@ func program(t *testing.T) *topology.Topology {
 
 func TestDescriptions(t *testing.T) {
 	top := program(t)
-	for file, got := range map[string]string{"program.txt": top.String(), "program.mmd": top.Mermaid(), "program.dot": top.DOT()} {
+	for file, got := range map[string]string{"program.txt": top.String(), "program.mmd": top.Mermaid(), "program.dot": top.DOT(), "program.kafka.txt": top.Describe()} {
 		path := filepath.Join("testdata", file)
 		if *rewrite {
 			require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
@@ -68,4 +69,26 @@ func TestSubtopologies(t *testing.T) {
 	branch := subs[1].Nodes[1]
 	assert.Equal(t, []topology.Output{{Name: "big", Children: []string{"sink-1"}}, {Name: "no", Children: []string{"sink-2", "for-each-1"}}}, branch.Outputs)
 	assert.Equal(t, []string{"by-key-repartition-source"}, branch.Parents)
+}
+
+// A program's shape beside a Java program's: Describe has the format of Kafka Streams.
+func ExampleTopology_Describe() {
+	b := stream.NewBuilder()
+	lines := stream.From(b, text("lines")).Named("lines")
+	stream.To(stream.Filter(lines, func(_, line string) bool { return line != "" }).Named("not-empty"), text("kept")).Named("kept")
+	top, err := b.Build()
+	if err != nil {
+		panic(err)
+	}
+	fmt.Print(top.Describe())
+	// Output:
+	// Topologies:
+	//    Sub-topology: 0
+	//     Source: lines (topics: [lines])
+	//       --> not-empty
+	//     Processor: not-empty (stores: [])
+	//       --> kept
+	//       <-- lines
+	//     Sink: kept (topic: kept)
+	//       <-- not-empty
 }

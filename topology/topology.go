@@ -5,7 +5,7 @@ package topology
 import "github.com/millstream-go/millstream/internal/graph"
 
 // Topology is a program, built: the input of millstream.New and testdriver.New. It does not change and may be used by several
-// goroutines, Apps and drivers at once. String, Mermaid and DOT draw it for people; the drawings of two versions of a program show
+// goroutines, Apps and drivers at once. String, Describe, Mermaid and DOT show it to people; the drawings of two versions of a program show
 // what changes for Kafka: topics and stores.
 type Topology struct{ g *graph.Graph }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/topology"
 )
 
 var (
@@ -24,8 +25,18 @@ var (
 // program is a topology written with our DSL.
 type program struct {
 	build   func(b *stream.Builder)
+	builder []stream.BuilderOption
 	options []testdriver.Option
 	numbers []string // stores whose values are 64-bit integers
+}
+
+func (p program) topology(t *testing.T) *topology.Topology {
+	t.Helper()
+	b := stream.NewBuilder(p.builder...)
+	p.build(b)
+	top, err := b.Build()
+	require.NoError(t, err)
+	return top
 }
 
 // programs are the topologies that are written, by name.

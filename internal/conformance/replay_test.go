@@ -34,10 +34,7 @@ func raw(name string) bytesTopic { return stream.NewTopic(name, serde.Bytes, ser
 
 // replay runs a timeline.
 func replay(t *testing.T, s spec, p program, v timeline) {
-	b := stream.NewBuilder()
-	p.build(b)
-	top, err := b.Build()
-	require.NoError(t, err)
+	top := p.topology(t)
 	d := testdriver.New(t, top, append([]testdriver.Option{
 		testdriver.ApplicationID("conformance"), testdriver.StartAt(time.UnixMilli(0)),
 	}, p.options...)...)

@@ -20,6 +20,7 @@ type spec struct {
 	Outputs    []string
 	HexOutputs []string
 	Stores     map[string]string // kinds by name
+	Describe   string
 	BuildError *struct{ Class, Message string }
 }
 

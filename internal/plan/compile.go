@@ -24,6 +24,8 @@ type Compile struct {
 	together [][]Out
 	shared   map[*Node]repartitioned
 	used     map[string]*storespec.Spec // references whose stores were made, by name
+
+	crossings []*crossing // repartition topics for changed keys, in the order of the calls
 }
 
 type port struct {
@@ -69,6 +71,9 @@ func (b *Builder) Build() (*graph.Graph, error) {
 		}
 	}
 	if len(errs) == 0 {
+		if b.MergeRepartitions {
+			c.merge()
+		}
 		errs = c.finish()
 	}
 	if errs = append(lost, errs...); len(errs) > 0 {

@@ -19,8 +19,11 @@ import (
 // Builder collects the calls of one program. Not for use by several goroutines.
 type Builder struct {
 	Registry *serde.Registry
-	nodes    []*Node
-	errs     topology.Errors
+	// MergeRepartitions has steps that need the same records of changed keys share one repartition topic.
+	MergeRepartitions bool
+
+	nodes []*Node
+	errs  topology.Errors
 }
 
 // Node is one call of the DSL.
@@ -30,6 +33,10 @@ type Node struct {
 
 	// KeyChanged says that records may lie in another partition than their key's; it sticks until a repartition.
 	KeyChanged bool
+	// Rekeys says that the node itself is what may have changed keys.
+	Rekeys bool
+	// Passes says that the node passes records of its one input on as they are: all, or some of them.
+	Passes bool
 	// Demand says what the node needs of those before it (Table.AskOld, AskRows). May be nil. It is not called when an input is zero.
 	Demand func()
 	// Emit makes the node's part of the graph. It is called when all inputs have made theirs.

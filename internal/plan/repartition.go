@@ -13,6 +13,9 @@ import (
 // Grouping is the kind of the nodes of stream.GroupBy and GroupByKey, whose users share one repartition topic.
 const Grouping = "group"
 
+// Merging is the kind of the nodes of stream.Merge.
+const Merging = "merge"
+
 // repartitioned is what a node's records were read back from.
 type repartitioned struct {
 	out  Out
@@ -30,9 +33,9 @@ type Repartition[K, V any] struct {
 // Through writes from to a repartition topic and makes what is read back output i of the current call, whose serdes it is written
 // with.
 func Through[K, V any](c *Compile, i int, from Out, r Repartition[K, V]) error {
-	p, err := through(c, from, c.at, r)
+	x, err := through(c, from, c.at, r)
 	if err == nil {
-		c.ports[Out{c.at, i}] = p
+		c.ports[Out{c.at, i}] = x.after
 	}
 	return err
 }
@@ -61,45 +64,49 @@ func PartitionedBy[K, V any](c *Compile, from Handle[K, V], r Repartition[K, V])
 	if grouping && n.name != "" {
 		r.Name = n.name
 	}
-	p, err := through(c, from.out, n, r)
+	x, err := through(c, from.out, n, r)
 	if err != nil {
 		return Out{}, err
 	}
-	out := c.inner(p)
+	c.crossings = append(c.crossings, x)
+	out := c.inner(x.after)
 	c.shared[n] = repartitioned{out: out, user: c.at}
 	return out, nil
 }
 
 // through makes the repartition topic: a sink and a source. of is the node whose serdes it is written with.
-func through[K, V any](c *Compile, from Out, of *Node, r Repartition[K, V]) (port, error) {
+func through[K, V any](c *Compile, from Out, of *Node, r Repartition[K, V]) (*crossing, error) {
 	name := r.Name + "-repartition"
 	if i := slices.IndexFunc(c.g.Topics, func(t *graph.Topic) bool { return t.Name == name }); i >= 0 {
-		return port{}, fmt.Errorf("repartition topic %q is made at %s already; use another name", name, c.g.Topics[i].Pos)
+		return nil, fmt.Errorf("repartition topic %q is made at %s already; use another name", name, c.g.Topics[i].Pos)
 	}
 	key, err := KeySerde[K](of)
 	value, err2 := ValueSerde[V](of)
 	if err := errors.Join(err, err2); err != nil {
-		return port{}, err
+		return nil, err
 	}
+	x := &crossing{from: from, before: c.ports[from], topic: &graph.Topic{Name: name, Partitions: r.Partitions, Pos: c.at.pos}}
 	if !r.KeepNoKey {
 		if from, err = dropNoKeys[K, V](c, from, r.Name); err != nil {
-			return port{}, err
+			return nil, err
 		}
+		x.filter = c.ports[from].owner
 	}
 	t := Topic[K, V]{Name: name, Key: key, Value: value, Choose: r.Choose}
-	sink := newSink(t, nil)
-	sink.Sink.Internal = true
-	if err := c.Add(name+"-sink", sink, from); err != nil {
-		return port{}, err
+	x.sink = newSink(t, nil)
+	x.sink.Sink.Internal = true
+	if err := c.Add(name+"-sink", x.sink, from); err != nil {
+		return nil, err
 	}
 	source := &graph.Node{Op: "source", Kind: graph.Source, Source: &graph.SourceSpec{
 		Topics: []string{name}, Internal: true, Open: open([]Topic[K, V]{t}),
 	}}
 	if err := c.Add(name+"-source", source); err != nil {
-		return port{}, err
+		return nil, err
 	}
-	c.g.Topics = append(c.g.Topics, &graph.Topic{Name: name, Partitions: r.Partitions, Pos: c.at.pos})
-	return addPort[K, V](source, ""), nil
+	c.g.Topics = append(c.g.Topics, x.topic)
+	x.after = addPort[K, V](source, "")
+	return x, nil
 }
 
 // dropNoKeys emits the filter before a repartition topic: what follows needs a key, and a record without one would be spread

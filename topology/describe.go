@@ -1,0 +1,87 @@
+package topology
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Describe describes t in the format of Kafka Streams' Topology.describe(), for tools that read it and for looking at a Java program's
+// beside it. Names are ours: what Kafka Streams numbers is named after what it does. Within a sub-topology steps come by the
+// number of steps that follow from them, largest first, then by name, as do those after an arrow. String has more to say: the outputs of
+// processors, and which stores are kept where.
+func (t *Topology) Describe() string {
+	var b strings.Builder
+	b.WriteString("Topologies:\n ")
+	for _, s := range t.Subtopologies() {
+		b.WriteString("  ")
+		s.describe(&b)
+	}
+	return b.String()
+}
+
+func (s Subtopology) describe(b *strings.Builder) {
+	d := describing(s)
+	fmt.Fprintf(b, "Sub-topology: %d\n", s.ID)
+	for _, n := range s.Nodes {
+		d.node(b, n)
+	}
+	b.WriteByte('\n')
+}
+
+// described is a sub-topology about to be described.
+type described struct {
+	children map[string][]string
+	weight   map[string]int // of a node and of all that follows from it; what follows on two ways counts twice
+}
+
+// describing sorts the nodes of s as they are described.
+func describing(s Subtopology) described {
+	d := described{children: map[string][]string{}, weight: map[string]int{}}
+	for _, n := range slices.Backward(s.Nodes) { // children come after their parents
+		d.weight[n.Name] = 1
+		for _, o := range n.Outputs {
+			for _, c := range o.Children {
+				d.weight[n.Name] += d.weight[c]
+				d.children[n.Name] = append(d.children[n.Name], c)
+			}
+		}
+	}
+	slices.SortFunc(s.Nodes, func(x, y Node) int { return d.compare(x.Name, y.Name) })
+	return d
+}
+
+func (d described) compare(x, y string) int {
+	return cmp.Or(d.weight[y]-d.weight[x], cmp.Compare(x, y))
+}
+
+func (d described) node(b *strings.Builder, n Node) {
+	switch {
+	case n.Op == "source":
+		fmt.Fprintf(b, "    Source: %s (topics: %s)\n", n.Name, cmp.Or(n.Pattern, list(n.Topics)))
+	case n.Op != "sink":
+		fmt.Fprintf(b, "    Processor: %s (stores: %s)\n", n.Name, list(n.Stores))
+	case len(n.Topics) == 0:
+		fmt.Fprintf(b, "    Sink: %s (extractor class: a function of the program)\n", n.Name)
+	default:
+		fmt.Fprintf(b, "    Sink: %s (topic: %s)\n", n.Name, n.Topics[0])
+	}
+	if n.Op != "sink" {
+		b.WriteString("      --> " + d.neighbours(d.children[n.Name]) + "\n")
+	}
+	if n.Op != "source" {
+		b.WriteString("      <-- " + d.neighbours(n.Parents) + "\n")
+	}
+}
+
+func (d described) neighbours(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	sorted := slices.Clone(names)
+	slices.SortFunc(sorted, d.compare)
+	return strings.Join(slices.Compact(sorted), ", ")
+}
+
+func list(names []string) string { return "[" + strings.Join(names, ", ") + "]" }
