@@ -96,7 +96,8 @@ func (s *session) openOpener() {
 		Application: s.cfg.ApplicationID, Admin: s.admin,
 		Committer: worker.Committer{Offsets: s.offsets, Group: s.cfg.ApplicationID, Membership: s.group},
 		Restorer:  restorer, Borrow: s.borrow, Return: s.stores.giveBack,
-		Restores: make(chan struct{}, max(2*s.cfg.Workers, 4)), Logger: s.cfg.Logger, Hook: s.hook,
+		Restores: make(chan struct{}, max(2*s.cfg.Workers, 4)), Large: make(chan struct{}, 1),
+		Logger: s.cfg.Logger, Hook: s.hook,
 	}
 	restorer.Extents = s.opener.Extents(func() *topics.Plan { return s.group.Plan() })
 }

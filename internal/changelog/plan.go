@@ -41,6 +41,12 @@ func (x Extent) from(c store.Checkpoint, ok bool, now time.Time) (offset int64, 
 	return c.Offset, ""
 }
 
+// Left is how many offsets a restore of a store with that checkpoint would read.
+func (x Extent) Left(c store.Checkpoint, ok bool) int64 {
+	from, _ := x.from(c, ok, time.Now())
+	return max(x.End-from, 0)
+}
+
 // trusted is how old a checkpoint may be: a tombstone that follows it is certain to be in the log still. An hour is for
 // clocks that differ and for the time that the restore takes.
 func (x Extent) trusted() time.Duration {

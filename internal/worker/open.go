@@ -31,10 +31,10 @@ type Opener struct {
 	// pressed is set when the store's memory is wanted.
 	Borrow func(s *graph.Store, partition int32, pressed *atomic.Bool) (store.Engine, error)
 	Return func(store string, partition int32)
-	// Restores bounds how many tasks restore at a time.
-	Restores chan struct{}
-	Logger   *slog.Logger
-	Hook     crashpoint.Hook
+	// Restores bounds how many tasks restore at a time, Large (capacity 1) those that have much to read.
+	Restores, Large chan struct{}
+	Logger          *slog.Logger
+	Hook            crashpoint.Hook
 }
 
 // Opening is what is known of tasks that are being opened together.
@@ -260,9 +260,13 @@ func (o *Opener) restore(ctx context.Context, x *Opening, logs []*changelog.Log)
 	if len(logs) == 0 {
 		return nil
 	}
+	slots := o.Restores
+	if left(x, logs) > largeRestore {
+		slots = o.Large
+	}
 	select {
-	case o.Restores <- struct{}{}:
-		defer func() { <-o.Restores }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -272,6 +276,19 @@ func (o *Opener) restore(ctx context.Context, x *Opening, logs []*changelog.Log)
 		}
 	}
 	return nil
+}
+
+// largeRestore is from how many offsets on a restore waits for others of its size. Stores that are filled side by side share the
+// budget, so that each is written to disk several times over; one after the other each may be written once. A million rows in four
+// partitions took as long, and 102 MB resident instead of 213. Short ones mostly wait for brokers, which they can do together.
+const largeRestore = 50_000
+
+func left(x *Opening, logs []*changelog.Log) (n int64) {
+	for _, l := range logs {
+		c, ok := l.Engine.Checkpoint()
+		n += x.extents[l.TopicPartition].Left(c, ok)
+	}
+	return n
 }
 
 // Extents returns what the Restorer needs to look again.
