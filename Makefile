@@ -4,8 +4,9 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS   := linux/amd64 linux/386 windows/amd64 darwin/arm64
 FUZZTIME    := 10s
 SEEDS       := 500
+ORACLETIME  := 60s
 
-.PHONY: help test race vet lint fuzz kafka-test bench sim sim-mutants peer-mutants
+.PHONY: help test race vet lint fuzz kafka-test bench sim sim-mutants peer-mutants oracle oracle-mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,3 +42,9 @@ sim-mutants: ## plants one defect at a time in a copy of the code; the simulatio
 
 peer-mutants: ## plants the defects of other libraries (docs/testing.md), one at a time; the tests named there have to find each
 	go run ./internal/sim/mutants -peers
+
+oracle: ## each operator against its naive recomputation, as many histories as fit in ORACLETIME (60s), all operators together
+	@go test -count=1 -timeout 0 -v -run TestOracles ./internal/oracle -time $(ORACLETIME)
+
+oracle-mutants: ## plants a fault in each operator in a copy of the code; its oracle has to find it within 100 histories
+	go run ./internal/sim/mutants -oracles -histories 100

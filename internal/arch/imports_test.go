@@ -90,7 +90,7 @@ var (
 	dsl     = []string{"stream", "table", "join", "internal/plan/..."}
 	runtime = []string{"root", "internal/task/...", "internal/worker/...", "internal/changelog/...", "internal/assign/...", "internal/topics/...", "internal/group/...", "internal/kafka/sarama"}
 	// kit is for tests and programs; nothing of it reaches a user's service.
-	kit = []string{"testdriver/...", "store/storetest", "internal/kafkatest", "internal/arch", "internal/conformance/...", "internal/sim/...", "examples/...", "scripts/...", "cmd/..."}
+	kit = []string{"testdriver/...", "store/storetest", "internal/kafkatest", "internal/arch", "internal/conformance/...", "internal/sim/...", "internal/oracle", "examples/...", "scripts/...", "cmd/..."}
 
 	sarama      = []string{"github.com/IBM/sarama/..."}
 	bbolt       = []string{"go.etcd.io/bbolt/..."}
@@ -156,6 +156,23 @@ func TestDependencies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What an oracle says must not come from what it judges.
+func TestOraclesImportNoAlgorithm(t *testing.T) {
+	all, fset := sources(t)
+	n := 0
+	for _, s := range all {
+		if filepath.ToSlash(filepath.Dir(s.path)) != "internal/oracle" {
+			continue
+		}
+		n++
+		for _, i := range s.file.Imports {
+			path := short(strings.Trim(i.Path.Value, `"`))
+			assert.False(t, within(path, "internal/op/...", "internal/graph/...", "internal/wire/...", "internal/plan/..."), "%s imports %s", fset.Position(i.Pos()), path)
+		}
+	}
+	assert.Greater(t, n, 3)
 }
 
 // A rule that matches nothing proves nothing: this one shows that the paths in the rules are written as list writes them.

@@ -4,7 +4,8 @@
 //
 //	go run ./internal/sim/mutants [-histories 200] [-only NAME]
 //
-// With -peers it plants defects of other libraries instead, and runs the tests that docs/testing.md names beside them.
+// With -peers it plants defects of other libraries instead, and runs the tests that docs/testing.md names beside them. With -oracles
+// it plants faults in operators, and has the oracles of internal/oracle find each within as many histories.
 package main
 
 import (
@@ -25,14 +26,15 @@ func main() {
 	histories := flag.Int("histories", 200, "how many histories a defect may take to be found")
 	only := flag.String("only", "", "the one defect to plant; empty: all, one after the other")
 	others := flag.Bool("peers", false, "plant defects of other libraries, each to be found by a test")
+	oracles := flag.Bool("oracles", false, "plant faults in operators, each to be found by its oracle")
 	flag.Parse()
-	if err := run(*histories, *only, *others); err != nil {
+	if err := run(*histories, *only, *others, *oracles); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(histories int, only string, others bool) error {
+func run(histories int, only string, others, oracles bool) error {
 	root, err := moduleRoot()
 	if err != nil {
 		return err
@@ -45,8 +47,11 @@ func run(histories int, only string, others bool) error {
 	if err := copyModule(root, dir); err != nil {
 		return err
 	}
-	if others {
+	switch {
+	case others:
 		return runPeers(dir, only)
+	case oracles:
+		return runOracles(dir, only, histories)
 	}
 	missed := 0
 	fmt.Printf("%-40s %-28s %s\n", "defect", "found", "by the check")

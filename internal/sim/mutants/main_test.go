@@ -23,6 +23,11 @@ func TestEveryDefectCanBePlanted(t *testing.T) {
 		require.NoError(t, err, p.name)
 		require.NoError(t, undo(), p.name)
 	}
+	for _, w := range wrongs {
+		undo, err := mutant{w.fault, w.edits}.plant(dir)
+		require.NoError(t, err, "%s: %s", w.oracle, w.fault)
+		require.NoError(t, undo(), w.fault)
+	}
 }
 
 func TestJudge(t *testing.T) {

@@ -1,0 +1,235 @@
+package oracle
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+)
+
+// source is a table read from a topic, or made of a stream: the last record of a key is its row.
+func source(name string) tableModel {
+	return changes(func(h []event, e event) []change {
+		if e.topic != name || !e.key.ok {
+			return nil
+		}
+		old, _ := latest(before(h), name, e.key.s)
+		return []change{{key: e.key.s, new: e.value, old: old, at: e.at, from: e.n}}
+	})
+}
+
+// sourceRows is the store of such a table.
+func sourceRows(name string) func(h []event) []string {
+	return func(h []event) (out []string) {
+		for _, k := range keysOf(of(h, name)) {
+			if v, at := latest(h, name, k); v.ok {
+				out = append(out, fmt.Sprintf("%s -> %s @%d", k, v.s, at))
+			}
+		}
+		return out
+	}
+}
+
+// filter is a filter of a table. If it is given old values it keeps to itself what was no row before and is none now; else it says for every
+// row that fails that it is gone.
+func filter(t tableModel, olds bool, keep func(k, v string) bool) tableModel {
+	pass := func(k string, v text) text {
+		if v.ok && keep(k, v.s) {
+			return v
+		}
+		return text{}
+	}
+	return derived(t, pass, func(c change) bool { return olds && !c.new.ok && !c.old.ok })
+}
+
+// mapped is mapValues of a table.
+func mapped(t tableModel, f func(k, v string) string) tableModel {
+	return derived(t, func(k string, v text) text {
+		if v.ok {
+			v.s = f(k, v.s)
+		}
+		return v
+	}, func(change) bool { return false })
+}
+
+// derived is a table that follows from another row by row; silent says what is not sent.
+func derived(t tableModel, f func(k string, v text) text, silent func(change) bool) tableModel {
+	return func(h []event) [][]change {
+		out := make([][]change, len(h))
+		for i, cs := range t(h) {
+			for _, c := range cs {
+				if c.lost == "" {
+					c.new, c.old = f(c.key, c.new), f(c.key, c.old)
+				}
+				if c.lost != "" || !silent(c) {
+					out[i] = append(out[i], c)
+				}
+			}
+		}
+		return out
+	}
+}
+
+// rowsOf is the store of a table: the last of its changes for each key.
+func rowsOf(t tableModel) func(h []event) []string {
+	return func(h []event) (out []string) {
+		last := map[string]change{}
+		for _, cs := range t(h) {
+			for _, c := range cs {
+				last[c.key] = c
+			}
+		}
+		for k, c := range last {
+			if c.new.ok {
+				out = append(out, fmt.Sprintf("%s -> %s @%d", k, c.new.s, c.at))
+			}
+		}
+		return out
+	}
+}
+
+func isV(_, v string) bool      { return strings.HasPrefix(v, "v") || strings.HasPrefix(v, "w") }
+func marked(k, v string) string { return k + ":" + v }
+
+func tables() []oracle {
+	mixed := []input{{topic: "in", value: small, nulls: 25, noKeys: 5}}
+	in := source("in")
+	byFirst := func(e event) (event, bool) {
+		e.key = e.value
+		return e, e.key.ok
+	}
+	return []oracle{
+		{
+			name: "table", inputs: mixed, whole: true,
+			build:  func(b *stream.Builder) { toOut(table.From(b, topic("in"), "t"), "out") },
+			model:  both(written(in, "out"), drops(false, "in")),
+			stores: map[string]func([]event) []string{"t": sourceRows("in")},
+		}, {
+			name: "table-filter-map", inputs: mixed, whole: true,
+			build: func(b *stream.Builder) {
+				t := table.From(b, topic("in"), "t")
+				toOut(table.Filter(t, isV), "kept")
+				toOut(table.Materialize(table.MapValuesWithKey(table.FilterNot(t, isV), marked), "m"), "out")
+			},
+			model: both(written(filter(in, true, isV), "kept"), written(mapped(filter(in, true, not(isV)), marked), "out"), drops(false, "in")),
+			stores: map[string]func([]event) []string{
+				"t": sourceRows("in"), "m": rowsOf(mapped(filter(in, true, not(isV)), marked)),
+			},
+		}, {
+			name: "table-filter-without-store", inputs: mixed, whole: true,
+			build: func(b *stream.Builder) {
+				toOut(table.Filter(table.From(b, topic("in"), "t", store.OnDemand()), isV), "out")
+			},
+			model: both(written(filter(in, false, isV), "out"), drops(false, "in")),
+		}, {
+			name: "to-table", inputs: mixed, whole: true,
+			build:  func(b *stream.Builder) { toOut(table.ToTable(from(b, "in"), "t"), "out") },
+			model:  both(written(in, "out"), drops(false, "in")),
+			stores: map[string]func([]event) []string{"t": sourceRows("in")},
+		}, {
+			name: "to-table-behind-repartition", inputs: []input{{topic: "in", value: small, noKeys: 20}}, whole: true, arrive: byFirst,
+			build: func(b *stream.Builder) {
+				s := stream.SelectKey(from(b, "in"), func(_, v string) string { return v })
+				toOut(table.ToTable(s, "t"), "out")
+			},
+			model:  written(in, "out"),
+			stores: map[string]func([]event) []string{"t": sourceRows("in")},
+		},
+	}
+}
+
+func not(f func(k, v string) bool) func(k, v string) bool {
+	return func(k, v string) bool { return !f(k, v) }
+}
+
+// streamTable joins the records of a stream with the rows that a table has when they arrive.
+func streamTable(left bool, at func(h []event, key string) text) model {
+	return each(func(h []event, e event) []row {
+		switch {
+		case e.topic != "in":
+			return nil
+		case !e.key.ok && !left:
+			return []row{drop(noKey)}
+		case !e.value.ok:
+			return []row{drop(noValue)}
+		}
+		var v text
+		if e.key.ok {
+			v = at(h, e.key.s)
+		}
+		if !v.ok && !left {
+			return nil
+		}
+		return []row{{"out", e.key, some(e.value.s + "+" + v.or("null")), e.at, e.n}}
+	})
+}
+
+// plus and orNull are the joiners.
+func plus(v, row string) string { return v + "+" + row }
+
+func orNull(v, row string, ok bool) string { return v + "+" + text{row, ok}.or("null") }
+
+func streamTables() []oracle {
+	both2 := []input{{topic: "in", nulls: 10, noKeys: 10}, {topic: "rows", value: small, nulls: 20, noKeys: 5}}
+	plain := func(h []event, k string) text {
+		v, _ := latest(h, "rows", k)
+		return v
+	}
+	kept := func(h []event, k string) text {
+		if v := plain(h, k); v.ok && isV(k, v.s) {
+			return some(k + ":" + v.s)
+		}
+		return text{}
+	}
+	return []oracle{
+		{
+			name: "stream-table", inputs: both2, whole: true,
+			build: func(b *stream.Builder) {
+				stream.To(join.StreamTable(from(b, "in"), table.From(b, topic("rows"), "rows"), "j", plus), topic("out"))
+			},
+			model: both(streamTable(false, plain), drops(false, "rows")),
+		}, {
+			name: "stream-table-left", inputs: both2, whole: true,
+			build: func(b *stream.Builder) {
+				stream.To(join.StreamTableLeft(from(b, "in"), table.From(b, topic("rows"), "rows"), "j", orNull), topic("out"))
+			},
+			model: both(streamTable(true, plain), drops(false, "rows")),
+		}, {
+			name: "stream-table-of-filtered-table", inputs: both2, whole: true,
+			build: func(b *stream.Builder) {
+				t := table.MapValuesWithKey(table.Filter(table.From(b, topic("rows"), "rows"), isV), marked)
+				stream.To(join.StreamTableLeft(from(b, "in"), t, "j", orNull), topic("out"))
+			},
+			model: both(streamTable(true, kept), drops(false, "rows")),
+		}, {
+			name: "stream-table-behind-repartition", whole: true,
+			inputs: []input{
+				{topic: "in", value: func(r *rand.Rand, _ int) string { return abcd[r.IntN(4)] }},
+				{topic: "rows", value: small, nulls: 20},
+			},
+			arrive: func(e event) (event, bool) {
+				if e.topic == "in" {
+					e.key = e.value
+				}
+				return e, true
+			},
+			build: func(b *stream.Builder) {
+				s := stream.SelectKey(from(b, "in"), func(_, v string) string { return v })
+				stream.To(join.StreamTable(s, table.From(b, topic("rows"), "rows"), "j", plus), topic("out"))
+			},
+			model: streamTable(false, plain),
+		},
+	}
+}
+
+// oracles are all operators.
+func oracles() (all []oracle) {
+	for _, group := range [][]oracle{aggregations(), tables(), streamTables()} {
+		all = append(all, group...)
+	}
+	return all
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// wrong is a fault in one operator, and the oracle that has to find it.
+type wrong struct {
+	oracle string // the operator's name in internal/oracle
+	fault  string
+	edits  []edit
+}
+
+// runOracles plants one fault at a time and has its oracle find it.
+func runOracles(dir, only string, histories int) error {
+	missed := 0
+	fmt.Printf("%-34s %-66s %s\n", "oracle", "fault", "found")
+	for _, w := range wrongs {
+		if only != "" && w.oracle != only {
+			continue
+		}
+		began := time.Now()
+		v, err := w.try(dir, histories)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", w.oracle, w.fault, err)
+		}
+		if !v.found {
+			missed++
+		}
+		fmt.Printf("%-34s %-66s %s (%v)\n", w.oracle, w.fault, v.when(histories), time.Since(began).Round(time.Second))
+	}
+	if missed > 0 {
+		return fmt.Errorf("%d faults were not found", missed)
+	}
+	return nil
+}
+
+// try plants w, has its oracle look for it, and takes it out again.
+func (w wrong) try(dir string, histories int) (v verdict, err error) {
+	undo, err := mutant{w.fault, w.edits}.plant(dir)
+	if err != nil {
+		return v, err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
+	binary := filepath.Join(dir, "oracle.test")
+	build := exec.Command("go", "test", "-trimpath", "-c", "-o", binary, "./internal/oracle")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return v, fmt.Errorf("build: %w\n%s", err, out)
+	}
+	test := exec.Command(binary, "-test.run", "^TestOracles$/^"+w.oracle+"$", "-test.v", "-test.timeout", "5m", "-seed", "1", "-histories", fmt.Sprint(histories))
+	test.Dir = filepath.Join(dir, "internal", "oracle")
+	out, err := test.CombinedOutput()
+	if err == nil && !strings.Contains(string(out), "--- PASS: TestOracles/"+w.oracle) {
+		return v, fmt.Errorf("there is no such oracle")
+	}
+	if m := differs.FindSubmatch(out); m != nil {
+		return verdict{found: true, seed: string(m[1])}, nil
+	}
+	if err != nil {
+		return v, fmt.Errorf("it failed, and not by a history:\n%s", out)
+	}
+	return v, nil
+}
+
+var differs = regexp.MustCompile(`-seed \d+, history (\d+): `)
