@@ -3,6 +3,7 @@ package table_test
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
@@ -255,4 +256,22 @@ func ExampleKTable_Store() {
 	v, ok, err := n.Store().In(d).Get("a")
 	fmt.Println(v, ok, err)
 	// Output: 2 true <nil>
+}
+
+// Prices change all the time; one change a minute and item is enough for those who read the topic.
+func ExampleSuppressFor() {
+	b := stream.NewBuilder()
+	prices := table.From(b, texts, "prices")
+	stream.To(table.ToStream(table.SuppressFor(prices, time.Minute, "prices-calm", table.MaxRecords(10_000))), results)
+
+	d := run(b)
+	in, start := testdriver.Input(d, texts), time.UnixMilli(0)
+	in.At(start).Send("tea", "3.10")
+	in.At(start.Add(20*time.Second)).Send("tea", "3.20")
+	in.At(start.Add(50*time.Second)).Send("tea", "3.15")
+	in.At(start.Add(60*time.Second)).Send("cake", "5.00")
+	for _, r := range testdriver.Output(d, results).Take() {
+		fmt.Println(r.Key, r.Value, r.Time.UTC().Format(time.TimeOnly))
+	}
+	// Output: tea 3.15 00:00:50
 }

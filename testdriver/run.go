@@ -3,7 +3,7 @@ package testdriver
 import (
 	"fmt"
 
-	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/changelog"
 	"github.com/millstream-go/millstream/internal/task"
 	"github.com/millstream-go/millstream/store"
 )
@@ -97,7 +97,7 @@ func (d *Driver) cutStore(e task.Engine, p int32) error {
 	emit := func(store.Change) error { return nil }
 	if e.Store.Changelog {
 		emit = func(c store.Change) error {
-			_, err := d.write(d.changelog(e.Store.Name), p, kafka.ProduceRecord{Key: c.Key, Value: c.Value, Time: max(c.Time, 0)}, true)
+			_, err := d.write(d.changelog(e.Store.Name), p, changelog.Record(c, e.Store.Headers), true)
 			return err
 		}
 	}

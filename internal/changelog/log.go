@@ -25,6 +25,8 @@ type Log struct {
 	Store  string
 	ID     kafka.TopicID
 	Engine store.Engine
+	// Headers are those of all records that are no deletions.
+	Headers []kafka.Header
 
 	end   int64 // after the last record that is known to be accepted
 	sends int   // records queued since the App began
@@ -47,7 +49,7 @@ func (l *Log) Expect(p kafka.Producer) {
 func (l *Log) Cut(ctx context.Context, p kafka.Producer) (epoch uint64, err error) {
 	return l.Engine.Cut(func(c store.Change) error {
 		l.sends++
-		if err := p.Send(ctx, l.TopicPartition, record(c)); err != nil {
+		if err := p.Send(ctx, l.TopicPartition, l.record(c)); err != nil {
 			return fmt.Errorf("changelog of store %q, %s: %w", l.Store, l.TopicPartition, err)
 		}
 		return nil
@@ -55,8 +57,14 @@ func (l *Log) Cut(ctx context.Context, p kafka.Producer) (epoch uint64, err erro
 }
 
 // record is the changelog record of a change, as Kafka Streams writes it: the time on the record, the value plain.
-func record(c store.Change) kafka.ProduceRecord {
-	return kafka.ProduceRecord{Key: c.Key, Value: c.Value, Time: max(c.Time, 0)}
+func (l *Log) record(c store.Change) kafka.ProduceRecord { return Record(c, l.Headers) }
+
+// Record is the record of a change in a changelog whose records have headers.
+func Record(c store.Change, headers []kafka.Header) kafka.ProduceRecord {
+	if c.Value == nil {
+		headers = nil
+	}
+	return kafka.ProduceRecord{Key: c.Key, Value: c.Value, Headers: headers, Time: max(c.Time, 0)}
 }
 
 // Settle tells the store that epoch is accepted. ends is what the ticket of the epoch's records says.
@@ -82,7 +90,7 @@ func (l *Log) Resend(ctx context.Context, p kafka.Producer, keys [][]byte) error
 			c.Value, c.Time = v, t
 		}
 		l.sends++
-		if err := p.Send(ctx, l.TopicPartition, record(c)); err != nil {
+		if err := p.Send(ctx, l.TopicPartition, l.record(c)); err != nil {
 			return fmt.Errorf("changelog of store %q, %s: %w", l.Store, l.TopicPartition, err)
 		}
 	}

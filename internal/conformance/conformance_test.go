@@ -42,7 +42,7 @@ func (p program) topology(t *testing.T) *topology.Topology {
 // programs are the topologies that are written, by name.
 func programs() map[string]program {
 	all := map[string]program{}
-	for _, group := range []map[string]program{stateless, processing, aggregations, tables, streamTable, stores, names} {
+	for _, group := range []map[string]program{stateless, processing, aggregations, tables, streamTable, stores, names, suppressions} {
 		maps.Copy(all, group)
 	}
 	return all

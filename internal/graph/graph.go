@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/kafka"
 )
 
 // Graph is what Build made. Read-only.
@@ -125,6 +126,7 @@ type Store struct {
 	InMemory  bool
 	Changelog bool              // kept in <application>-<Name>-changelog
 	Config    map[string]string // extra configuration of the changelog topic
+	Headers   []kafka.Header    // of the changelog's records that are no deletions: Kafka Streams marks the format of buffers so
 	Sub       int               // index in Graph.Subs
 
 	// Retention is how long rows of window, session and versioned stores are kept after the time they are for.

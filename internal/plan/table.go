@@ -36,9 +36,10 @@ type Table struct {
 	// History is how far back versions can be read.
 	History time.Duration
 	// Windowed says that keys are window.Key, and CloseAfter how long after its End a window may still change: the grace, for sessions
-	// the gap and the grace.
-	Windowed   bool
-	CloseAfter time.Duration
+	// the gap and the grace. EndIncluded says that a record at that very time may still change it: windows whose end belongs to them.
+	Windowed    bool
+	CloseAfter  time.Duration
+	EndIncluded bool
 }
 
 // TableOf returns the table that an output is.
@@ -50,4 +51,24 @@ func GetterOf[K, V any](o Out) (func(graph.Env) (wire.Getter[K, V], error), []st
 	t := o.Node.Table
 	getter, _ := t.Getter.(func(graph.Env) (wire.Getter[K, V], error))
 	return getter, t.Stores
+}
+
+// CloseAfter returns how far stream time has to be past the end of a window until the window changes no more, for a table whose keys
+// are windows: that of the windowed aggregation it was made by, the longest where there are several. ok is false when there is none.
+func CloseAfter(o Out) (after time.Duration, ok bool) {
+	if o.Node == nil {
+		return 0, false
+	}
+	if t := o.Node.Table; t != nil && t.Windowed {
+		if t.EndIncluded {
+			return t.CloseAfter + time.Millisecond, true
+		}
+		return t.CloseAfter, true
+	}
+	for _, in := range o.Node.inputs {
+		if d, some := CloseAfter(in); some {
+			after, ok = max(after, d), true
+		}
+	}
+	return after, ok
 }

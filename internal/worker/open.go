@@ -243,7 +243,7 @@ func (o *Opener) Open(ctx context.Context, x *Opening, id graph.TaskID) (h Hando
 		if tp, ok := t.Changelogs[s.Name]; ok {
 			e = changelog.Limit(e, x.extents[tp].Config)
 			h.Engines[s.Name] = e
-			h.Logs = append(h.Logs, &changelog.Log{TopicPartition: tp, Store: s.Name, Engine: e})
+			h.Logs = append(h.Logs, &changelog.Log{TopicPartition: tp, Store: s.Name, Engine: e, Headers: s.Headers})
 		}
 	}
 	return h, o.restore(ctx, x, h.Logs)

@@ -1,0 +1,254 @@
+package table_test
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+	"github.com/millstream-go/millstream/testdriver"
+)
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+func suppressed(buffer table.Buffer, opts ...store.Option) func(b *stream.Builder) {
+	return func(b *stream.Builder) {
+		stream.To(table.ToStream(table.SuppressFor(table.From(b, texts, "t"), ms(10), "held", buffer, opts...)), results)
+	}
+}
+
+func TestSuppressForSendsTheNewestWhenTheFirstIsOldEnough(t *testing.T) {
+	d := drive(t, suppressed(table.Unbounded()))
+	send(d, texts, "a=1@0", "b=1@0", "a=2@5", "c=1@9")
+	assert.Empty(t, taken(d, results))
+	send(d, texts, "c@10")
+	assert.Equal(t, "a=2@5 b=1@0", taken(d, results), "in the order of the first times, then of the keys")
+	send(d, texts, "d=1@19")
+	assert.Equal(t, "c@10", taken(d, results), "deletions too")
+	send(d, texts, "e=1@3")
+	assert.Equal(t, "e=1@3", taken(d, results), "what comes that late is due at once")
+}
+
+// TestSuppressForGoesOnAfterACrash: what is held back, its places, its bounds and stream time.
+func TestSuppressForGoesOnAfterACrash(t *testing.T) {
+	for name, crash := range map[string]func(*testdriver.Driver){"crash": (*testdriver.Driver).Restart, "disk lost": (*testdriver.Driver).Wipe} {
+		for kind, opts := range map[string][]store.Option{"disk": nil, "memory": {store.InMemory()}} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				d := drive(t, suppressed(table.MaxRecords(3), opts...))
+				in := testdriver.Input(d, texts)
+				in.At(time.UnixMilli(2)).Header("h", []byte("old")).Send("b", "1")
+				send(d, texts, "a=1@3")
+				in.At(time.UnixMilli(7)).Header("h", []byte("1")).Header("n", nil).Send("b", "2")
+				crash(d)
+				send(d, texts, "c=1@8")
+				crash(d)
+				send(d, texts, "d=1@4")
+				out := testdriver.Output(d, results).Take()
+				require.Len(t, out, 1, "the fourth is one too many")
+				assert.Equal(t, "b", out[0].Key)
+				assert.Equal(t, "2", out[0].Value)
+				assert.EqualValues(t, 7, out[0].Time.UnixMilli())
+				assert.Equal(t, stream.Headers{{Name: "h", Value: []byte("1")}, {Name: "n"}}, out[0].Headers)
+				crash(d)
+				send(d, texts, "a=2@1")
+				assert.Empty(t, taken(d, results), "stream time is 8")
+				send(d, texts, "z=1@14")
+				assert.Equal(t, "a=2@1 d=1@4", taken(d, results))
+				crash(d)
+				assert.Empty(t, taken(d, results))
+				send(d, texts, "z=2@1000")
+				assert.Equal(t, "c=1@8 z=2@1000", taken(d, results))
+			})
+		}
+	}
+}
+
+// TestWhatIsNotCommittedIsHeldBackAgain: the buffer goes back to the last commit with everything else.
+func TestWhatIsNotCommittedIsHeldBackAgain(t *testing.T) {
+	b := stream.NewBuilder()
+	suppressed(table.Unbounded())(b)
+	top, err := b.Build()
+	require.NoError(t, err)
+	d := testdriver.New(t, top, testdriver.ManualCommit())
+	send(d, texts, "a=1@0", "b=1@1")
+	d.Commit()
+	send(d, texts, "a=2@2", "c=1@10")
+	assert.Equal(t, "a=2@2", taken(d, results))
+	d.Restart()
+	assert.Equal(t, "a=2@2", taken(d, results), "the records are processed again")
+	send(d, texts, "c=2@50")
+	assert.Equal(t, "b=1@1 c=2@50", taken(d, results))
+}
+
+func TestEachPartitionHasABufferOfItsOwn(t *testing.T) {
+	b := stream.NewBuilder()
+	suppressed(table.MaxRecords(1))(b)
+	top, err := b.Build()
+	require.NoError(t, err)
+	d := testdriver.New(t, top, testdriver.Partitions(4))
+	in := testdriver.Input(d, texts)
+	for p := range int32(4) {
+		in.Partition(p).At(time.UnixMilli(int64(p))).Send(fmt.Sprint("k", p), "v")
+	}
+	d.Restart()
+	assert.Empty(t, taken(d, results))
+	in.Partition(2).At(time.UnixMilli(100)).Send("late", "v")
+	assert.Equal(t, "k2=v@2", taken(d, results), "the others' stream times have not moved")
+}
+
+func TestAFullBufferThatMayNotSendEarlyStops(t *testing.T) {
+	for want, buffer := range map[string]table.Buffer{
+		"3 of 2 records and 106 bytes":       table.MaxRecords(2).StopWhenFull(),
+		"3 records and 106 of 80 bytes":      table.MaxBytes(80).StopWhenFull(),
+		"3 of 2 records and 106 of 80 bytes": table.MaxRecords(2).Bytes(80).EmitEarly().StopWhenFull(),
+	} {
+		d := drive(t, suppressed(buffer))
+		send(d, texts, "a=1@0", "b=1@9")
+		send(d, texts, "c=1@10") // a is due
+		send(d, texts, "c=2@11")
+		assert.Equal(t, "a=1@0", taken(d, results))
+		err := testdriver.Input(d, texts).At(ms0(12)).SendErr(record{Key: "d", Value: "1"})
+		require.Error(t, err)
+		assert.Contains(t, err.Error(), want)
+		assert.Contains(t, err.Error(), `suppress "held"`)
+		assert.Contains(t, err.Error(), "suppress_test.go:")
+	}
+}
+
+func ms0(n int64) time.Time { return time.UnixMilli(n) }
+
+func TestABufferBoundedByBytesSendsTheOldest(t *testing.T) {
+	d := drive(t, suppressed(table.MaxBytes(70)))
+	send(d, texts, "a=1@3", "b=1@2", "c=1@1")
+	assert.Equal(t, "c=1@1", taken(d, results))
+	send(d, texts, "a="+strings.Repeat("x", 100)+"@4")
+	assert.Equal(t, "b=1@2 a="+strings.Repeat("x", 100)+"@4", taken(d, results), "until it fits")
+}
+
+// TestAJoinSeesWhatSuppressHasSent, whatever has happened in between.
+func TestAJoinSeesWhatSuppressHasSent(t *testing.T) {
+	asks := stream.NewTopic("asks", serde.String, serde.String)
+	d := drive(t, func(b *stream.Builder) {
+		held := table.SuppressFor(table.From(b, texts, "t"), ms(10), "held", table.Unbounded())
+		// Computed from what suppress has sent.
+		t := table.MapValues(held, func(v string) string { return v + "!" })
+		stream.To(join.StreamTableLeft(stream.From(b, asks), t, "j", func(v, row string, ok bool) string { return fmt.Sprint(v, row, ok) }), results)
+	})
+	ask := func(key string) string {
+		testdriver.Input(d, asks).At(ms0(0)).Send(key, "")
+		return taken(d, results)
+	}
+	send(d, texts, "a=1@0")
+	assert.Equal(t, "a=false@0", ask("a"))
+	send(d, texts, "b=1@10")
+	assert.Equal(t, "a=1!true@0", ask("a"))
+	send(d, texts, "a=2@11", "a=3@12")
+	assert.Equal(t, "a=1!true@0", ask("a"))
+	d.Wipe()
+	assert.Equal(t, "a=1!true@0", ask("a"))
+	send(d, texts, "a@13")
+	assert.Equal(t, "a=1!true@0", ask("a"))
+	send(d, texts, "b=1@21")
+	assert.Equal(t, "a=false@0", ask("a"))
+}
+
+// TestTheChangelogOfABufferIsThatOfKafkaStreams: header and bytes, and a tombstone for what was sent.
+func TestTheChangelogOfABufferIsThatOfKafkaStreams(t *testing.T) {
+	d := drive(t, suppressed(table.Unbounded()))
+	testdriver.Input(d, texts).At(ms0(5)).Header("h", []byte("1")).Send("a", "x")
+	send(d, texts, "b=y@15")
+	out := testdriver.Output(d, stream.NewTopic("testdriver-held-changelog", serde.String, serde.Bytes)).Take()
+	require.Len(t, out, 3)
+	three := stream.Headers{{Name: "v", Value: []byte{3}}}
+	assert.Equal(t, three, out[0].Headers)
+	topic := "00000005" + hex.EncodeToString([]byte("texts")) + "00000000"
+	assert.Equal(t, "0000000000000005"+"0000000000000000"+topic+"00000001"+"0000000168"+"0000000131"+"ffffffff"+"ffffffff"+"0000000178"+"0000000000000005",
+		hex.EncodeToString(out[0].Value))
+	slices.SortFunc(out[1:], func(x, y stream.Record[string, []byte]) int { return cmp.Compare(x.Key, y.Key) })
+	assert.True(t, out[1].Tombstone)
+	assert.Empty(t, out[1].Headers)
+	assert.Equal(t, three, out[2].Headers)
+}
+
+func TestMistakesOfSuppressions(t *testing.T) {
+	for want, f := range map[string]func(t text){
+		"its buffer is zero":            func(t text) { table.SuppressFor(t, ms(1), "s", table.Buffer{}) },
+		"at most 0 records":             func(t text) { table.SuppressFor(t, ms(1), "s", table.MaxRecords(0)) },
+		"at most -1 bytes":              func(t text) { table.SuppressFor(t, ms(1), "s", table.MaxBytes(-1)) },
+		"back for -1ms":                 func(t text) { table.SuppressFor(t, ms(-1), "s", table.Unbounded()) },
+		"its name is empty":             func(t text) { table.SuppressFor(t, ms(1), "", table.Unbounded()) },
+		"store.OnDemand does not apply": func(t text) { table.SuppressFor(t, ms(1), "s", table.Unbounded(), store.OnDemand()) },
+		`store "t" exists`:              func(t text) { table.SuppressFor(t, ms(1), "t", table.Unbounded()) },
+		"it is named \"s\" already":     func(t text) { table.SuppressFor(t, ms(1), "s", table.Unbounded()).Named("x") },
+	} {
+		b := stream.NewBuilder()
+		f(table.From(b, texts, "t"))
+		_, err := b.Build()
+		require.Error(t, err, want)
+		assert.Contains(t, err.Error(), want)
+		assert.Contains(t, err.Error(), "suppress_test.go:")
+	}
+}
+
+// TestOracleSuppressFor recomputes what is held back from the list of all changes.
+func TestOracleSuppressFor(t *testing.T) {
+	r := random(t)
+	for range 20 {
+		wait, most := r.Int64N(20), 1+r.IntN(6)
+		buffer := table.Unbounded()
+		if bounded := r.IntN(2) == 0; bounded {
+			buffer = table.MaxRecords(most)
+		} else {
+			most = 1 << 30
+		}
+		d := drive(t, func(b *stream.Builder) {
+			stream.To(table.ToStream(table.SuppressFor(table.From(b, texts, "t"), ms(wait), "held", buffer)), results)
+		})
+		type place struct {
+			key   string
+			first int64
+			last  string
+		}
+		var held []place
+		var now int64
+		for range 150 {
+			key, at := string(rune('a'+r.IntN(8))), now+r.Int64N(12)-8
+			at = max(at, 0)
+			now = max(now, at)
+			x := fmt.Sprintf("%s=%d@%d", key, r.IntN(100), at)
+			if r.IntN(5) == 0 {
+				x = fmt.Sprintf("%s@%d", key, at)
+			}
+			send(d, texts, x)
+			if i := slices.IndexFunc(held, func(p place) bool { return p.key == key }); i >= 0 {
+				held[i].last = x
+			} else {
+				held = append(held, place{key, at, x})
+			}
+			slices.SortFunc(held, func(x, y place) int { return cmp.Or(cmp.Compare(x.first, y.first), cmp.Compare(x.key, y.key)) })
+			var want []string
+			for len(held) > 0 && (held[0].first <= now-wait || len(held) > most) {
+				want = append(want, held[0].last)
+				held = held[1:]
+			}
+			require.Equal(t, strings.Join(want, " "), taken(d, results), "after %s", x)
+			switch r.IntN(30) {
+			case 0:
+				d.Restart()
+			case 1:
+				d.Wipe()
+			}
+		}
+	}
+}
