@@ -16,6 +16,7 @@ import (
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // example is the driver's view of an example: no test to end.
@@ -503,4 +504,24 @@ func ExampleTryForEach() {
 	}, "anna=hello")
 	fmt.Println(string(d.Raw("not-sent")[0].Value))
 	// Output: hello
+}
+
+func ExampleMiddleware() {
+	records := map[string]int{}
+	b := stream.NewBuilder(stream.Middleware(func(step topology.Node, task string) topology.Around {
+		return func(_ topology.Passing, next func() error) error {
+			records[step.Name]++
+			return next()
+		}
+	}))
+	lines := stream.From(b, in).Named("lines")
+	words := stream.FlatMapValues(lines, strings.FieldsSeq).Named("words")
+	stream.ForEach(words, func(rec) {}).Named("end")
+	top, err := b.Build()
+	if err != nil {
+		panic(err)
+	}
+	testdriver.Input(testdriver.New(example{}, top), in).Send("k", "to be or not to be")
+	fmt.Println(records)
+	// Output: map[end:6 lines:1 words:1]
 }

@@ -18,6 +18,8 @@ type Graph struct {
 	Topics   []*Topic // internal ones: repartition topics
 	Subs     []*Sub
 	Together [][]string // topics, or patterns of sources, whose partition counts must agree (co-partitioned)
+	// Around returns the middleware around a node in a task, as Port.Around takes it; nil: none. Itself nil when there is none anywhere.
+	Around func(n *Node, task TaskID) any
 }
 
 // Kind is what a node is to the runtime.
@@ -58,6 +60,8 @@ type Port struct {
 	Children []*Node
 	// Fan makes one outlet of the inlets of the children.
 	Fan func(inlets []any) any
+	// Around puts middleware around an inlet of this output's records, the inlet of n.
+	Around func(n *Node, env Env, inlet, around any) any
 }
 
 // SourceSpec says what a source reads.

@@ -10,6 +10,7 @@ const (
 	DecodeSkipped  = "record does not decode"
 	ProcessSkipped = "function failed"
 	ProduceSkipped = "record could not be written"
+	HeldBack       = "record held back by middleware"
 	NoBranch       = "record matched no branch"
 	NoPunctuateKey = "value forwarded by a punctuation without key"
 )

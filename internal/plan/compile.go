@@ -43,7 +43,7 @@ func (b *Builder) Build() (*graph.Graph, error) {
 		return nil, append(lost, mistake("the program has no steps; begin with stream.From or table.From"))
 	}
 	c := &Compile{
-		g: &graph.Graph{}, ports: map[Out]port{}, failed: map[*Node]bool{}, names: map[string]string{},
+		g: &graph.Graph{Around: topology.Surround(b.Middleware)}, ports: map[Out]port{}, failed: map[*Node]bool{}, names: map[string]string{},
 		counts: map[string]int{}, given: map[string]bool{}, shared: map[*Node]repartitioned{},
 		used: map[string]*storespec.Spec{},
 	}
@@ -169,14 +169,14 @@ func Gives[K, V any](c *Compile, i int, g *graph.Node, name string) {
 }
 
 func addPort[K, V any](g *graph.Node, name string) port {
-	p := &graph.Port{Name: name, Fan: wire.Fan[K, V]}
+	p := &graph.Port{Name: name, Fan: wire.Fan[K, V], Around: wire.Around[K, V]}
 	g.Ports = append(g.Ports, p)
 	return port{g, p}
 }
 
 // GivesTable is Gives for changes.
 func GivesTable[K, V any](c *Compile, i int, g *graph.Node, name string) {
-	p := &graph.Port{Name: name, Fan: wire.FanTable[K, V]}
+	p := &graph.Port{Name: name, Fan: wire.FanTable[K, V], Around: wire.AroundTable[K, V]}
 	g.Ports = append(g.Ports, p)
 	c.ports[Out{c.at, i}] = port{g, p}
 }

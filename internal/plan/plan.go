@@ -21,6 +21,8 @@ type Builder struct {
 	Registry *serde.Registry
 	// MergeRepartitions has steps that need the same records of changed keys share one repartition topic.
 	MergeRepartitions bool
+	// Middleware goes around the steps, the first outermost.
+	Middleware []topology.Middleware
 
 	nodes []*Node
 	errs  topology.Errors
@@ -196,7 +198,7 @@ func (n *Node) SetPolicy(p failure.Policy) {
 	if n == nil {
 		return
 	}
-	if !n.CanFail {
+	if !n.CanFail && len(n.b.Middleware) == 0 {
 		n.Errorf("nothing can fail in it: OnError is for steps whose function returns an error, for records that are made and for sinks")
 	}
 	if err := p.Validate(); err != nil {

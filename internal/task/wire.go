@@ -19,12 +19,15 @@ func (t *Task) wire() error {
 		}
 		t.place.Node = n
 		if n.Kind == graph.Source {
+			t.surroundSource(n, outs)
 			t.sources = append(t.sources, source{n, outs})
 			continue
 		}
-		if inlets[n], err = n.Wire(n, t, outs); err != nil {
+		inlet, err := n.Wire(n, t, outs)
+		if err != nil {
 			return t.atNode(n, err)
 		}
+		inlets[n] = t.surround(n, inlet)
 	}
 	slices.Reverse(t.sources)
 	for i := range t.sources {
@@ -33,6 +36,34 @@ func (t *Task) wire() error {
 		}
 	}
 	return nil
+}
+
+// surround puts the topology's middleware around a step, if it has any. The types are those of the edge that leads there.
+func (t *Task) surround(n *graph.Node, inlet any) any {
+	if t.cfg.Graph.Around == nil || len(n.Parents) == 0 {
+		return inlet
+	}
+	for _, p := range n.Parents[0].Ports {
+		if !slices.Contains(p.Children, n) {
+			continue
+		}
+		if around := t.cfg.Graph.Around(n, t.cfg.ID); around != nil {
+			return p.Around(n, t, inlet, around)
+		}
+	}
+	return inlet
+}
+
+// surroundSource puts middleware around what follows from a source: the record is decoded then.
+func (t *Task) surroundSource(n *graph.Node, outs []any) {
+	if t.cfg.Graph.Around == nil {
+		return
+	}
+	if around := t.cfg.Graph.Around(n, t.cfg.ID); around != nil {
+		for i, p := range n.Ports {
+			outs[i] = p.Around(n, t, outs[i], around)
+		}
+	}
 }
 
 func outlets(n *graph.Node, inlets map[*graph.Node]any) ([]any, error) {
