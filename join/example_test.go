@@ -72,3 +72,81 @@ func ExampleStreamTableLeft() {
 	// c1 somebody spent 100
 	// c1 Anna spent 250
 }
+
+var (
+	prices = stream.NewTopic("prices", serde.String, serde.Int64)
+	stock  = stream.NewTopic("stock", serde.String, serde.Int64)
+	offers = stream.NewTopic("offers", serde.String, serde.String)
+)
+
+// printed prints what came out.
+func printed(d *testdriver.Driver) {
+	for _, r := range testdriver.Output(d, offers).Take() {
+		if r.Tombstone {
+			fmt.Println(r.Key, "deleted")
+		} else {
+			fmt.Println(r.Key, r.Value)
+		}
+	}
+}
+
+func ExampleTableTable() {
+	b := stream.NewBuilder()
+	both := join.TableTable(table.From(b, prices, "prices"), table.From(b, stock, "stock"),
+		func(cents, left int64) string { return fmt.Sprintf("%d left at %d", left, cents) })
+	stream.To(table.ToStream(both), offers)
+
+	d := run(b)
+	testdriver.Input(d, prices).Send("pen", 120)
+	testdriver.Input(d, stock).Send("pen", 3)
+	testdriver.Input(d, prices).Send("pen", 99)
+	testdriver.Input(d, stock).Delete("pen")
+	printed(d)
+	// Output:
+	// pen 3 left at 120
+	// pen 3 left at 99
+	// pen deleted
+}
+
+func ExampleTableTableLeft() {
+	b := stream.NewBuilder()
+	all := join.TableTableLeft(table.From(b, prices, "prices"), table.From(b, stock, "stock"),
+		func(cents, left int64, ok bool) string {
+			if !ok {
+				return fmt.Sprintf("sold out, was %d", cents)
+			}
+			return fmt.Sprintf("%d left at %d", left, cents)
+		})
+	stream.To(table.ToStream(all), offers)
+
+	d := run(b)
+	testdriver.Input(d, prices).Send("pen", 120)
+	testdriver.Input(d, stock).Send("pen", 3)
+	testdriver.Input(d, stock).Delete("pen")
+	printed(d)
+	// Output:
+	// pen sold out, was 120
+	// pen 3 left at 120
+	// pen sold out, was 120
+}
+
+func ExampleTableTableOuter() {
+	b := stream.NewBuilder()
+	all := join.TableTableOuter(table.From(b, prices, "prices"), table.From(b, stock, "stock"),
+		func(cents, left join.Maybe[int64]) string {
+			return fmt.Sprintf("%d left at %d", left.Or(0), cents.Or(100))
+		})
+	stream.To(table.ToStream(all), offers)
+
+	d := run(b)
+	testdriver.Input(d, stock).Send("pen", 3)
+	testdriver.Input(d, prices).Send("pen", 120)
+	testdriver.Input(d, stock).Delete("pen")
+	testdriver.Input(d, prices).Delete("pen")
+	printed(d)
+	// Output:
+	// pen 3 left at 100
+	// pen 3 left at 120
+	// pen 0 left at 120
+	// pen deleted
+}

@@ -42,7 +42,17 @@ func (p program) topology(t *testing.T) *topology.Topology {
 // programs are the topologies that are written, by name.
 func programs() map[string]program {
 	all := map[string]program{}
-	for _, group := range []map[string]program{stateless, processing, aggregations, tables, streamTable, stores, names, suppressions} {
+	for _, group := range []map[string]program{
+		stateless,
+		processing,
+		aggregations,
+		tables,
+		tableJoins,
+		streamTable,
+		stores,
+		names,
+		suppressions,
+	} {
 		maps.Copy(all, group)
 	}
 	return all

@@ -23,6 +23,7 @@ var javaCounts = []string{
 	"record without key",
 	"record without value",
 	"record without valid timestamp",
+	"update older than the row's latest version",
 	"record does not decode",
 	"function failed",
 	"record could not be written",

@@ -12,5 +12,6 @@ const (
 	ProduceSkipped = "record could not be written"
 	HeldBack       = "record held back by middleware"
 	NoBranch       = "record matched no branch"
+	Stale          = "update older than the row's latest version" // of a table that keeps versions, where only the latest counts: joins
 	NoPunctuateKey = "value forwarded by a punctuation without key"
 )
