@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/millstream-go/millstream/internal/storespec"
 )
@@ -52,6 +53,24 @@ func TopicConfig(key, value string) Option {
 func OnDemand() Option {
 	return Option{Name: storespec.OnDemand, Apply: func(s *storespec.Settings) error {
 		s.OnDemand = true
+		return nil
+	}}
+}
+
+// Retention keeps the windows of an aggregation for at least d of stream time after they began, sessions after they ended, so that they can
+// be read. Without it they are kept as long as records may change them: their length and their grace period, which d must not
+// be less than. What is sent does not depend on it.
+func Retention(d time.Duration) Option {
+	return Option{Name: storespec.Retention, Apply: func(s *storespec.Settings) error {
+		switch {
+		case d <= 0:
+			return fmt.Errorf("store.Retention is %v; it must be greater than 0", d)
+		case d%time.Millisecond != 0:
+			return fmt.Errorf("store.Retention is %v, which is no whole number of milliseconds", d)
+		case s.Retention != 0 && s.Retention != d:
+			return fmt.Errorf("store.Retention is given twice: %v and %v", s.Retention, d)
+		}
+		s.Retention = d
 		return nil
 	}}
 }

@@ -181,6 +181,13 @@ func GivesTable[K, V any](c *Compile, i int, g *graph.Node, name string) {
 	c.ports[Out{c.at, i}] = port{g, p}
 }
 
+// InnerTable says that g, made within the current call, gives changes which the call's own steps get, and returns them as an output.
+func InnerTable[K, V any](c *Compile, g *graph.Node) Out {
+	p := &graph.Port{Fan: wire.FanTable[K, V]}
+	g.Ports = append(g.Ports, p)
+	return c.inner(port{g, p})
+}
+
 // Alias says that output i of the current call is another output: the call makes no step of its own.
 func (c *Compile) Alias(i int, of Out) { c.ports[Out{c.at, i}] = c.ports[of] }
 

@@ -79,3 +79,6 @@ func IsNilSerde(x any) bool {
 	}
 	return false
 }
+
+// GivenKey returns the serde that n itself was given for its keys, nil when it has none of its own.
+func (n *Node) GivenKey() any { return n.key }

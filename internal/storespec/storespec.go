@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Option is one choice of a user's about a store.
@@ -21,6 +22,7 @@ type Settings struct {
 	NoChangelog bool
 	OnDemand    bool
 	Config      map[string]string // of the changelog topic
+	Retention   time.Duration     // how long rows of window and session stores are kept; 0: as long as their operator needs
 }
 
 // The names of the options, as errors say them.
@@ -29,6 +31,7 @@ const (
 	NoChangelog = "store.NoChangelog"
 	TopicConfig = "store.TopicConfig"
 	OnDemand    = "store.OnDemand"
+	Retention   = "store.Retention"
 )
 
 // Read applies options and says which of them are wrong here: zero ones, those that do not apply, and those that contradict

@@ -1,0 +1,179 @@
+package op
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/millstream-go/millstream/topology"
+)
+
+// Sessions folds records in sessions, which grow and merge. A session's row has the time of its end; its bounds are its key, so that a
+// session that grows is deleted and put again.
+type Sessions[K, V, A any] struct {
+	Windowing[K, V, A]
+	Rows *SessionRows[K, A]
+	// Merge makes one aggregate of two. Aggregates of sessions are merged into that of Start one after the other; if Start is nil
+	// the first of them is taken as it is.
+	Merge func(k K, a, b A) A
+	Gap   int64
+
+	found []found[A]
+}
+
+// found is a session to which a record belongs.
+type found[A any] struct {
+	start, end int64
+	value      A // with Old: apart from what is merged
+}
+
+// See moves stream time to a record that is not folded, and sends what that closes.
+func (s *Sessions[K, V, A]) See(r topology.Record[K, V]) error {
+	before := s.see(r.Time.UnixMilli())
+	if !s.OnClose || before == *s.Time {
+		return nil
+	}
+	from := int64(0)
+	if before >= 0 {
+		from = s.open(before)
+	}
+	return s.flush(r, from, s.open(*s.Time)-1)
+}
+
+// open is the least end of a session that takes records at a stream time.
+func (s *Sessions[K, V, A]) open(now int64) int64 { return now - s.Grace - s.Gap }
+
+// Record folds r into the session that it makes of those no further away than the gap. They are deleted, which is sent, unless the
+// session is r's moment alone. Whether r is late is judged by the session that it makes: a late record may join one that is open.
+func (s *Sessions[K, V, A]) Record(r topology.Record[K, V]) error {
+	if err := s.See(r); err != nil {
+		return err
+	}
+	if err := s.Rows.of(r.Key); err != nil {
+		return err
+	}
+	at := r.Time.UnixMilli()
+	a, row, start, end, err := s.merge(r.Key, at)
+	if err != nil {
+		return err
+	}
+	if end < s.open(*s.Time) {
+		s.Late()
+		return nil
+	}
+	if !s.OnClose {
+		r.Headers = nil // Kafka Streams makes new records here
+	}
+	if start != at || end != at {
+		if err := s.replace(r, at); err != nil {
+			return err
+		}
+	}
+	return s.add(r, a, row, start, end)
+}
+
+// merge finds the sessions to which a record at a time belongs, and merges their aggregates.
+func (s *Sessions[K, V, A]) merge(k K, at int64) (a A, row bool, start, end int64, err error) {
+	s.found, start, end = s.found[:0], at, at
+	some := s.Start != nil
+	if some {
+		a = s.Start()
+	}
+	for e, err := range s.Rows.store.Find(s.Rows.at, max(0, at-s.Gap), at+s.Gap, false) {
+		if err != nil {
+			return a, false, 0, 0, s.Rows.wrap("scan", at, at, err)
+		}
+		f := found[A]{start: e.Start, end: e.End}
+		b, err := s.Rows.decode(e.Value, e.Start, e.End)
+		if err != nil {
+			return a, false, 0, 0, err
+		}
+		if s.Old {
+			if f.value, err = s.Rows.decode(e.Value, e.Start, e.End); err != nil {
+				return a, false, 0, 0, err
+			}
+		}
+		s.found = append(s.found, f)
+		if some {
+			a = s.Merge(k, a, b)
+		} else {
+			a, some = b, true
+		}
+		start, end = min(start, e.Start), max(end, e.End)
+	}
+	return a, len(s.found) > 0, start, end, nil
+}
+
+// replace deletes the sessions found, whose records are to be in another one.
+func (s *Sessions[K, V, A]) replace(r topology.Record[K, V], at int64) error {
+	for i := range s.found {
+		f := &s.found[i]
+		if err := s.Rows.remove(f.start, f.end, at); err != nil {
+			return err
+		}
+		gone := Folded[A]{Gone: true, Time: f.end, Old: f.value, HasOld: s.Old}
+		if err := s.send(r, windowKey(r.Key, f.start, f.end), gone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds r to what was merged, and writes and sends the session. Where the row was there before, as the session is r's moment alone,
+// its old value goes with it; Kafka Streams leaves it out, and what is computed from the table counts the session twice.
+func (s *Sessions[K, V, A]) add(r topology.Record[K, V], a A, row bool, start, end int64) error {
+	at := r.Time.UnixMilli()
+	res := Folded[A]{Time: end}
+	if start == end && row && s.Old {
+		res.Old, res.HasOld = s.found[0].value, true
+	}
+	a = s.Add(r.Key, r.Value, a, row)
+	k := windowKey(r.Key, start, end)
+	if s.Delete != nil && s.Delete(k, a) {
+		res.Gone = true
+		if err := s.Rows.remove(start, end, at); err != nil {
+			return err
+		}
+		return s.send(r, k, res)
+	}
+	res.New = a
+	kept, err := s.Rows.save(start, end, a, at)
+	if err != nil {
+		return err
+	}
+	if !kept { // another operator, which writes the same store, is far ahead
+		s.Late()
+		return nil
+	}
+	s.closing.put(end)
+	return s.send(r, k, res)
+}
+
+// flush sends the rows of the sessions that end in [from, to] and are closed by r.
+func (s *Sessions[K, V, A]) flush(r topology.Record[K, V], from, to int64) error {
+	if !s.closing.due(from, to) {
+		return nil
+	}
+	s.closing.begin()
+	for e, err := range s.Rows.store.ByTime(max(from, 0), math.MaxInt64) {
+		if err != nil {
+			return s.Rows.wrap("scan", from, to, err)
+		}
+		if e.End > to {
+			s.closing.put(e.End)
+			break
+		}
+		k, err := s.Rows.key.Decode(e.Key)
+		if err != nil {
+			return fmt.Errorf("store %q, key %q: decode the key: %w", s.Rows.name, e.Key, err)
+		}
+		start, end := e.Start, e.End
+		a, err := s.Rows.decode(e.Value, start, end)
+		if err != nil {
+			return err
+		}
+		if err := s.sendClosed(r, windowKey(k, start, end), a, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
