@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/internal/partition"
 	"github.com/millstream-go/millstream/internal/worker"
 	"github.com/millstream-go/millstream/store"
@@ -34,7 +35,7 @@ func (a *App) OpenStore(name string) (store.Handle, error) {
 		}
 		return store.Handle{}, fmt.Errorf("millstream: there is no store %q; there are: %s", name, strings.Join(names, ", "))
 	}
-	return store.Handle{Bytes: &reader{a, name, s.Sub}, Time: func() int64 { return -1 }, Plain: s.Kind != 0}, nil
+	return layout.Handle(s, &reader{a, name, s.Sub, layout.Has(s.Kind)}, func() int64 { return -1 })
 }
 
 // reader is a store of an App as others may read it: the partitions that are here, as one.
@@ -42,6 +43,7 @@ type reader struct {
 	app  *App
 	name string
 	sub  int
+	laid bool // keys are local ones of a layout
 }
 
 // partitions returns the store's partitions that are here.
@@ -61,7 +63,11 @@ func (r *reader) Get(key []byte) (value []byte, time int64, ok bool, err error) 
 		return nil, 0, false, err
 	}
 	if n := s.group.Plan().Subs[r.sub].Tasks; n > 0 {
-		likely := partition.ForKey(key, n)
+		user := key
+		if r.laid {
+			user = layout.UserKey(key)
+		}
+		likely := partition.ForKey(user, n)
 		slices.SortStableFunc(here, func(a, b int32) int {
 			switch {
 			case a == likely && b != likely:
@@ -122,6 +128,35 @@ func (r *reader) Len() (int64, error) {
 		}
 	}
 	return sum, nil
+}
+
+// Home implements layout.Partitions.
+func (r *reader) Home([]byte) (*layout.Log, error) { return nil, ErrReadOnly }
+
+// Observed implements layout.Partitions.
+func (r *reader) Observed(local []byte) (int64, error) {
+	s, here, err := r.partitions()
+	if err != nil {
+		return -1, err
+	}
+	latest, found := int64(-1), false
+	for _, p := range here {
+		err := s.query(r.name, r.sub, p, func(b store.Bytes) (err error) {
+			at, err := b.(layout.Partitions).Observed(nil)
+			if err != nil || local == nil {
+				latest = max(latest, at)
+				return err
+			}
+			if _, _, found, err = b.Get(local); found {
+				latest = at
+			}
+			return err
+		})
+		if found || err != nil && !errors.Is(err, worker.ErrNotHere) {
+			return latest, err
+		}
+	}
+	return latest, nil
 }
 
 // pieceRows is how many rows a scan takes from a partition at a time.

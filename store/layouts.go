@@ -11,8 +11,8 @@ type WindowEntry struct {
 }
 
 // WindowBytes is a store of rows that have a key and the start of a window, of one partition, as operators use it. It is owned
-// by one goroutine, the worker of its task. Times are milliseconds since 1970. Rows whose window started before ObservedTime less
-// the retention are expired: reads do not see them, and what is put there is refused. Ranges include both ends; a scan is valid inside
+// by one goroutine, the worker of its task. Times are milliseconds since 1970. Rows whose window started at ObservedTime less the
+// retention, or before, are expired: reads do not see them, and what is put there is refused. Ranges include both ends; a scan is valid inside
 // the call only, and the store may be written meanwhile as with Bytes.
 type WindowBytes interface {
 	// Get returns the row of key and start; the last one put in a store that keeps duplicates.

@@ -102,7 +102,7 @@ func open(t TB, top *topology.Topology, opts []Option) (*Driver, error) {
 	}
 	d.now = d.opt.start
 	var err error
-	if d.counts, err = layout(d.g, d.opt); err != nil {
+	if d.counts, err = partitionCounts(d.g, d.opt); err != nil {
 		return nil, err
 	}
 	for _, s := range d.g.Stores {

@@ -8,8 +8,8 @@ import (
 	"github.com/millstream-go/millstream/internal/topics"
 )
 
-// layout decides how many partitions topics have, by full name, and says what cannot be.
-func layout(g *graph.Graph, o options) (map[string]int, error) {
+// partitionCounts decides how many partitions topics have, by full name, and says what cannot be.
+func partitionCounts(g *graph.Graph, o options) (map[string]int, error) {
 	if o.partitions < 1 {
 		return nil, fmt.Errorf("Partitions(%d): want at least 1", o.partitions)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/store/memory"
 )
@@ -66,7 +67,11 @@ func (d *Driver) openStore(s *graph.Store, p int32) (store.Engine, error) {
 	if engines[p] != nil { // kept over a restart
 		return engines[p], nil
 	}
-	engines[p] = memory.New(d.budget)
+	e, err := layout.Wrap(s, memory.New(d.budget))
+	if err != nil {
+		return nil, err
+	}
+	engines[p] = e
 	if !s.Changelog {
 		return engines[p], nil
 	}

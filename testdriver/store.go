@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/internal/partition"
 	"github.com/millstream-go/millstream/store"
 )
@@ -21,11 +21,7 @@ func (d *Driver) OpenStore(name string) (store.Handle, error) {
 	if s == nil {
 		return store.Handle{}, fmt.Errorf("testdriver: the program has no store %q: %s", name, d.storeNames())
 	}
-	return store.Handle{
-		Bytes: &view{d, name},
-		Time:  func() int64 { return d.now.UnixMilli() },
-		Plain: s.Kind == graph.Plain,
-	}, nil
+	return layout.Handle(s, &view{d, name}, func() int64 { return d.now.UnixMilli() })
 }
 
 func (d *Driver) storeNames() string {
@@ -79,6 +75,36 @@ func (v *view) home(key []byte) (store.Engine, error) {
 		}
 	}
 	return engines[partition.ForKey(key, len(engines))], nil
+}
+
+// Home implements layout.Partitions: where a key is written that is not of a key-value store.
+func (v *view) Home(key []byte) (*layout.Log, error) {
+	engines, err := v.engines()
+	if err != nil {
+		return nil, err
+	}
+	l, ok := engines[partition.ForKey(key, len(engines))].(*layout.Log)
+	if !ok {
+		return nil, fmt.Errorf("testdriver: store %q has no layout", v.name)
+	}
+	return l, nil
+}
+
+// Observed implements layout.Partitions.
+func (v *view) Observed(local []byte) (int64, error) {
+	engines, err := v.engines()
+	latest := int64(-1)
+	for _, e := range engines {
+		l := e.(*layout.Log)
+		at, _ := l.Observed(nil)
+		latest = max(latest, at)
+		if local != nil {
+			if _, _, ok, err := l.Get(local); ok || err != nil {
+				return at, err
+			}
+		}
+	}
+	return latest, err
 }
 
 // Put implements store.Bytes.

@@ -48,11 +48,7 @@ func (l *Log) Expect(p kafka.Producer) {
 // Cut ends the store's epoch and queues its changes. The records of the epoch are those that p acknowledges by the next ticket.
 func (l *Log) Cut(ctx context.Context, p kafka.Producer) (epoch uint64, err error) {
 	return l.Engine.Cut(func(c store.Change) error {
-		l.sends++
-		if err := p.Send(ctx, l.TopicPartition, l.record(c)); err != nil {
-			return fmt.Errorf("changelog of store %q, %s: %w", l.Store, l.TopicPartition, err)
-		}
-		return nil
+		return l.send(ctx, p, c)
 	})
 }
 
@@ -81,18 +77,36 @@ func (l *Log) checkpoint(offset int64) store.Checkpoint {
 // Resend queues the store's own rows for keys, after somebody else wrote them.
 func (l *Log) Resend(ctx context.Context, p kafka.Producer, keys [][]byte) error {
 	for _, key := range keys {
-		c := store.Change{Key: key, Time: time.Now().UnixMilli()}
-		v, t, ok, err := l.Engine.Get(key)
-		if err != nil {
+		if err := l.logged(key, func(c store.Change) error { return l.send(ctx, p, c) }); err != nil {
 			return err
-		}
-		if ok {
-			c.Value, c.Time = v, t
-		}
-		l.sends++
-		if err := p.Send(ctx, l.TopicPartition, l.record(c)); err != nil {
-			return fmt.Errorf("changelog of store %q, %s: %w", l.Store, l.TopicPartition, err)
 		}
 	}
 	return nil
+}
+
+func (l *Log) send(ctx context.Context, p kafka.Producer, c store.Change) error {
+	l.sends++
+	if err := p.Send(ctx, l.TopicPartition, l.record(c)); err != nil {
+		return fmt.Errorf("changelog of store %q, %s: %w", l.Store, l.TopicPartition, err)
+	}
+	return nil
+}
+
+// logged hands what the log should hold for a key to emit. Stores whose keys are others than those of their changelog know it themselves.
+func (l *Log) logged(key []byte, emit func(store.Change) error) error {
+	now := time.Now().UnixMilli()
+	if e, ok := l.Engine.(interface {
+		Logged(key []byte, now int64, emit func(store.Change) error) error
+	}); ok {
+		return e.Logged(key, now, emit)
+	}
+	c := store.Change{Key: key, Time: now}
+	v, t, ok, err := l.Engine.Get(key)
+	if err != nil {
+		return err
+	}
+	if ok {
+		c.Value, c.Time = v, t
+	}
+	return emit(c)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/store"
 )
 
@@ -48,7 +49,7 @@ func (t *Task) Store(name string) (store.Handle, error) {
 		return store.Handle{}, fmt.Errorf("task %s has no store %q: %s", t.cfg.ID, name, t.storeNames())
 	}
 	e := t.engines[i]
-	return store.Handle{Bytes: e.Engine, Time: t.RecordTime, Plain: e.Store.Kind == graph.Plain}, nil
+	return layout.Handle(e.Store, e.Engine, t.RecordTime)
 }
 
 func (t *Task) storeNames() string {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
 )
 
@@ -35,13 +37,29 @@ func (p *Planner) specs(plan *Plan, n *names, counts map[string]int) []spec {
 	for i, s := range plan.Subs {
 		for _, st := range n.g.Subs[i].Stores {
 			if st.Changelog && s.Tasks > 0 {
-				c := p.spec(s.Changelogs[st.Name], s.Tasks, map[string]string{cleanupPolicy: "compact", timestampType: createTime}, st.Config)
+				c := p.spec(s.Changelogs[st.Name], s.Tasks, changelogConfig(st), st.Config)
 				c.changelog = true
 				out = append(out, c)
 			}
 		}
 	}
 	return out
+}
+
+// margin is added to what a store keeps, since its clock and the broker's are not the same.
+const margin = 24 * time.Hour
+
+// changelogConfig is the configuration of a store's changelog: what expires in the store is deleted from it some time later.
+func changelogConfig(s *graph.Store) map[string]string {
+	config := map[string]string{cleanupPolicy: "compact", timestampType: createTime}
+	kept := strconv.FormatInt((s.Retention + margin).Milliseconds(), 10)
+	switch s.Kind {
+	case graph.Window, graph.Session:
+		config[cleanupPolicy], config["retention.ms"] = "compact,delete", kept
+	case graph.Versioned: // until then it keeps all versions, not only the last
+		config["min.compaction.lag.ms"] = kept
+	}
+	return config
 }
 
 func (p *Planner) spec(name string, partitions int, config, own map[string]string) spec {

@@ -13,6 +13,7 @@ import (
 	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/internal/topics"
 	"github.com/millstream-go/millstream/store"
 )
@@ -239,10 +240,16 @@ func (o *Opener) Open(ctx context.Context, x *Opening, id graph.TaskID) (h Hando
 		if err != nil {
 			return h, fmt.Errorf("open store %q partition %d: %w", s.Name, id.Partition, err)
 		}
-		h.Engines[s.Name] = e
-		if tp, ok := t.Changelogs[s.Name]; ok {
+		h.Engines[s.Name] = e // what is given back if the rest fails
+		tp, logged := t.Changelogs[s.Name]
+		if logged {
 			e = changelog.Limit(e, x.extents[tp].Config)
-			h.Engines[s.Name] = e
+		}
+		if e, err = layout.Wrap(s, e); err != nil {
+			return h, fmt.Errorf("open store %q partition %d: %w", s.Name, id.Partition, err)
+		}
+		h.Engines[s.Name] = e
+		if logged {
 			h.Logs = append(h.Logs, &changelog.Log{TopicPartition: tp, Store: s.Name, Engine: e, Headers: s.Headers})
 		}
 	}

@@ -1,0 +1,277 @@
+// Package layout keeps windows, sessions and versions in stores of bytes: how their rows are laid out locally, and what of that goes
+// to the changelog, whose bytes are Kafka Streams'.
+//
+// A Log stands between an engine and its changelog. What is below it has local keys; what it hands to Cut and takes from Restore has
+// the changelog's. Views (Handle) are what operators see; they work on a Log or on several that were merged.
+//
+// Invariants:
+//
+//  1. What reads see of a partition has not expired by that partition's observed time.
+//  2. The observed time on disk is that of the newest epoch there: it is a row, written at the cut, undone with its epoch.
+//  3. The changelog of a versioned store has the puts of an epoch in their order, and of each key it wrote the latest version last.
+package layout
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/store"
+)
+
+// Log is an engine of one partition of a window, session or versioned store. Owned like the engine.
+type Log struct {
+	store.Engine
+	name  string
+	kind  graph.StoreKind
+	shape shape
+	index bool // there is an index by time
+	dups  bool
+
+	retention int64 // ms
+	observed  int64
+	seq       uint32 // of the last row that keeps duplicates
+	saved     meta
+	at        store.Checkpoint // of the newest restore, or what the file held
+	writes    uint64           // counts what a scan that has read ahead must know of
+	journal   journal          // of versions
+	deleted   int              // versions of this epoch that are deletions
+
+	key, buf, value, given []byte // scratch
+	changes                []store.Change
+	latest                 map[string]int // of changes: restored latest versions
+}
+
+// meta is what the meta row holds.
+type meta struct {
+	observed int64
+	seq      uint32
+}
+
+// Wrap returns the engine as the task, its changelog and readers use it: e itself where the store is a key-value store.
+func Wrap(s *graph.Store, e store.Engine) (store.Engine, error) {
+	if !Has(s.Kind) {
+		return e, nil
+	}
+	return newLog(s, e)
+}
+
+// Has is whether stores of a kind have a layout.
+func Has(k graph.StoreKind) bool {
+	return k == graph.Window || k == graph.Session || k == graph.Versioned
+}
+
+func newLog(s *graph.Store, e store.Engine) (*Log, error) {
+	l := &Log{
+		Engine: e, name: s.Name, kind: s.Kind, index: s.ByTime, dups: s.Duplicates,
+		shape:     shape{session: s.Kind == graph.Session, segment: Segment(s).Milliseconds()},
+		retention: s.Retention.Milliseconds(),
+	}
+	l.at, _ = e.Checkpoint()
+	return l, l.load()
+}
+
+// load reads the meta row.
+func (l *Log) load() error {
+	l.saved = meta{observed: -1}
+	v, _, ok, err := l.Engine.Get(metaKey)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if l.saved, err = parseMeta(v); err != nil {
+			return fmt.Errorf("store %q: %w", l.name, err)
+		}
+	}
+	l.observed, l.seq = l.saved.observed, l.saved.seq
+	l.journal.clear()
+	l.deleted = 0
+	l.writes++
+	return nil
+}
+
+const (
+	metaVersion = 1
+	metaLen     = 1 + timeLen + seqLen
+)
+
+func appendMeta(b []byte, m meta) []byte {
+	return binary.BigEndian.AppendUint32(appendTime(append(b, metaVersion), m.observed), m.seq)
+}
+
+func parseMeta(b []byte) (meta, error) {
+	if len(b) != metaLen || b[0] != metaVersion {
+		return meta{}, fmt.Errorf("unknown meta row %x", b)
+	}
+	return meta{observed: timeAt(b[1:]), seq: binary.BigEndian.Uint32(b[1+timeLen:])}, nil
+}
+
+// Observed returns the store's observed time. A view on several partitions asks for that of a key's.
+func (l *Log) Observed([]byte) (int64, error) { return l.observed, nil }
+
+// Home returns the partition that has a key, or would have it.
+func (l *Log) Home([]byte) (*Log, error) { return l, nil }
+
+// Writes counts the writes of rows.
+func (l *Log) Writes() uint64 { return l.writes }
+
+// Observe raises the observed time.
+func (l *Log) Observe(t int64) error {
+	if t > l.observed {
+		l.observed = t
+	}
+	return nil
+}
+
+// expired is whether a row of that time is: reads do not see it.
+func (l *Log) expired(t int64) bool { return t <= l.observed-l.retention }
+
+// gone is whether reads do not see the row of a local key.
+func (l *Log) gone(key []byte) bool {
+	if len(key) == 0 {
+		return false
+	}
+	switch key[0] {
+	case rowClass:
+		return len(key) >= headLen+l.shape.tailLen() && l.expired(l.shape.rowTime(key))
+	case timeClass:
+		return len(key) >= headLen && l.expired(timeAt(key[1:]))
+	case olderClass: // the version ended before what can be asked for
+		return len(key) >= headLen+olderTail && timeAt(key[len(key)-olderTail:]) <= l.observed-l.retention
+	}
+	return false
+}
+
+// Get implements store.Bytes. It keeps 1.
+func (l *Log) Get(key []byte) ([]byte, int64, bool, error) {
+	if l.gone(key) {
+		return nil, 0, false, nil
+	}
+	return l.Engine.Get(key)
+}
+
+// Scan implements store.Bytes. It keeps 1.
+func (l *Log) Scan(r store.Range) iter.Seq2[store.Entry, error] {
+	return func(yield func(store.Entry, error) bool) {
+		for e, err := range l.Engine.Scan(r) {
+			if err == nil && l.gone(e.Key) {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// Cut implements store.Engine: emit gets what the changelog is to hold. It keeps 2 and 3.
+func (l *Log) Cut(emit func(store.Change) error) (uint64, error) {
+	if now := (meta{l.observed, l.seq}); now != l.saved {
+		l.buf = appendMeta(l.buf[:0], now)
+		if err := l.Engine.Put(metaKey, l.buf, max(now.observed, 0)); err != nil {
+			return 0, err
+		}
+		l.saved = now
+	}
+	if l.kind == graph.Versioned {
+		return l.cutVersions(emit)
+	}
+	return l.Engine.Cut(func(c store.Change) error {
+		if len(c.Key) == 0 || c.Key[0] != rowClass {
+			return nil
+		}
+		r, buf, ok := l.shape.cutRow(c.Key[headLen:], l.buf)
+		if l.buf = buf; !ok {
+			return fmt.Errorf("store %q: %w: %x", l.name, errKey, c.Key)
+		}
+		l.key = l.shape.appendLogged(l.key[:0], r)
+		c.Key = l.key
+		return emit(c)
+	})
+}
+
+// Undo implements store.Engine.
+func (l *Log) Undo() error {
+	if err := l.Engine.Undo(); err != nil {
+		return err
+	}
+	return l.load()
+}
+
+// Truncate implements store.Engine.
+func (l *Log) Truncate() error {
+	if err := l.Engine.Truncate(); err != nil {
+		return err
+	}
+	l.at = store.Checkpoint{}
+	return l.load()
+}
+
+// Restore implements store.Engine: changes are the changelog's. What has expired meanwhile is left out.
+func (l *Log) Restore(changes []store.Change, c store.Checkpoint) error {
+	l.writes++
+	if l.kind == graph.Versioned {
+		return l.restoreVersions(changes, c)
+	}
+	l.changes = l.changes[:0]
+	for _, ch := range changes {
+		r, err := l.shape.parseLogged(ch.Key)
+		if err != nil {
+			return fmt.Errorf("store %q: %w", l.name, err)
+		}
+		l.observed = max(l.observed, l.shape.at(r))
+		if l.dups && int32((r.seq-l.seq)<<1) > 0 {
+			l.seq = r.seq
+		}
+		if !l.expired(l.shape.at(r)) {
+			l.restoreRow(r, ch)
+		}
+	}
+	return l.apply(c)
+}
+
+func (l *Log) restoreRow(r row, c store.Change) {
+	if l.index {
+		i := store.Change{Key: l.shape.appendIndex(nil, r), Time: c.Time}
+		if c.Value != nil {
+			i.Value = []byte{}
+		}
+		l.changes = append(l.changes, i)
+	}
+	c.Key = l.shape.appendRow(make([]byte, 0, headLen+len(r.key)+24), r)
+	l.changes = append(l.changes, c)
+}
+
+// apply hands restored rows to the engine, with what the store knows of itself.
+func (l *Log) apply(c store.Checkpoint) error {
+	if now := (meta{l.observed, l.seq}); now != l.saved {
+		l.changes = append(l.changes, store.Change{Key: metaKey, Value: appendMeta(nil, now), Time: max(now.observed, 0)})
+		l.saved = now
+	}
+	err := l.Engine.Restore(l.changes, c)
+	clear(l.changes)
+	l.changes, l.at = l.changes[:0], c
+	return err
+}
+
+// Logged hands what the changelog should hold for one of its keys to emit: all rows that have it, or one deletion.
+func (l *Log) Logged(key []byte, now int64, emit func(store.Change) error) error {
+	if l.kind == graph.Versioned {
+		return l.loggedVersions(key, now, emit)
+	}
+	c := store.Change{Key: key, Time: now}
+	r, err := l.shape.parseLogged(key)
+	if err != nil {
+		return emit(c) // no row of ours: it goes
+	}
+	l.key = l.shape.appendRow(l.key[:0], r)
+	v, t, ok, err := l.Get(l.key)
+	if err != nil {
+		return err
+	}
+	if ok {
+		c.Value, c.Time = v, t
+	}
+	return emit(c)
+}
