@@ -44,6 +44,7 @@ func endsInZ(_, agg string) bool { return strings.HasSuffix(agg, "z") }
 type fold struct {
 	topics []string
 	start  string // of the aggregate
+	reduce bool   // there is none: the first value is it
 	add    func(e event, agg string) string
 	gone   func(key, agg string) bool
 }
@@ -82,7 +83,7 @@ func (f fold) table(h []event) [][]change {
 		}
 		v, at := f.run(own)
 		old, _ := f.run(before(own))
-		if !old.ok {
+		if !old.ok && !f.reduce {
 			old = some(f.start) // Kafka Streams' initializer: a filter that lets it pass will say that it is gone
 		}
 		return []change{{key: e.key.s, new: v, old: old, at: at, from: e.n}}

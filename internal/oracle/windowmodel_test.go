@@ -52,14 +52,19 @@ func (w windowed) reason(e event) string {
 	return ""
 }
 
-// streamTimes are the greatest times so far of what an aggregation takes.
+// streamTimes are the greatest times so far of what an aggregation takes. Each of several inputs has its own: what stands at a record
+// is that of its input.
 func (w windowed) streamTimes(h []event) []int64 {
-	out, st := make([]int64, len(h)), int64(-1)
+	out, st := make([]int64, len(h)), map[string]int64{}
 	for i, e := range h {
-		if e.kind == record && slices.Contains(w.topics, e.topic) && w.reason(e) == "" {
-			st = max(st, e.at)
+		if e.kind == record && slices.Contains(w.topics, e.topic) {
+			if w.reason(e) == "" {
+				st[e.topic] = max(st[e.topic], e.at)
+			}
+			out[i] = st[e.topic]
+		} else if i > 0 {
+			out[i] = out[i-1]
 		}
-		out[i] = st
 	}
 	return out
 }
@@ -86,7 +91,7 @@ func windowKey(key string, start, end int64) string {
 func (w windowed) table(h []event) [][]change {
 	out := make([][]change, len(h))
 	times := w.streamTimes(h)
-	live := map[string]live{}
+	keys := map[string]live{}
 	for i, e := range h {
 		if e.kind != record || !slices.Contains(w.topics, e.topic) {
 			continue
@@ -97,9 +102,9 @@ func (w windowed) table(h []event) [][]change {
 		}
 		switch w.kind {
 		case sliding:
-			out[i] = w.slide(live, e, w.closed(times[i]))
+			out[i] = w.slide(keys, e, w.closed(times[i]))
 		case sessions:
-			out[i] = w.session(live, e, w.closed(times[i]))
+			out[i] = w.session(keys, e, w.closed(times[i]))
 		default:
 			out[i] = w.fixed(h[:i+1], times, e)
 		}

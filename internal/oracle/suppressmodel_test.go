@@ -1,0 +1,115 @@
+package oracle
+
+import (
+	"cmp"
+	"slices"
+)
+
+// untilClose sends the last row of a window, once it has closed by the times of the changes; deletions it keeps to itself.
+func untilClose(w windows, t tableModel) tableModel {
+	return func(h []event) [][]change {
+		out := make([][]change, len(h))
+		held, st := map[string]change{}, int64(-1)
+		for i, cs := range t(h) {
+			for _, c := range cs {
+				if c.lost != "" {
+					out[i] = append(out[i], c)
+					continue
+				}
+				st = max(st, c.at)
+				held[c.key] = c
+				due := take(held, func(c change) bool { return c.end <= w.closed(st) })
+				slices.SortFunc(due, func(a, b change) int {
+					return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.of, b.of), cmp.Compare(a.start, b.start))
+				})
+				out[i] = append(out[i], slices.DeleteFunc(due, func(c change) bool { return !c.new.ok })...)
+			}
+		}
+		return out
+	}
+}
+
+func take(held map[string]change, due func(c change) bool) (out []change) {
+	for k, c := range held {
+		if due(c) {
+			out = append(out, c)
+			delete(held, k)
+		}
+	}
+	return out
+}
+
+// untilTime sends the last change of a key once its first one is d old by the times of the changes, or when more than most keys are held.
+// What follows sees the old value of that change, as in Kafka Streams, not what it was sent last.
+func untilTime(d int64, most int, t tableModel) tableModel {
+	return func(h []event) [][]change {
+		out := make([][]change, len(h))
+		held, since, st := map[string]change{}, map[string]int64{}, int64(-1)
+		for i, cs := range t(h) {
+			for _, c := range cs {
+				if c.lost != "" {
+					out[i] = append(out[i], c)
+					continue
+				}
+				st = max(st, c.at)
+				if _, is := held[c.key]; !is {
+					since[c.key] = c.at
+				}
+				held[c.key] = c
+				var waiting []change
+				for _, c := range held {
+					waiting = append(waiting, c)
+				}
+				slices.SortFunc(waiting, func(a, b change) int {
+					return cmp.Or(cmp.Compare(since[a.key], since[b.key]), cmp.Compare(a.key, b.key))
+				})
+				for n, c := range waiting {
+					if since[c.key] > st-d && len(waiting)-n <= most {
+						break
+					}
+					delete(held, c.key)
+					out[i] = append(out[i], c)
+				}
+			}
+		}
+		return out
+	}
+}
+
+// untilCommit sends the last change of each key at a commit; nothing of a row that was not there before and is not there now.
+func untilCommit(t tableModel) tableModel {
+	return atFlush(t, func(e event) bool { return e.kind == commit })
+}
+
+func atFlush(t tableModel, flush func(e event) bool) tableModel {
+	return func(h []event) [][]change {
+		out := make([][]change, len(h))
+		var order []string
+		held, old := map[string]change{}, map[string]text{}
+		for i, cs := range t(h) {
+			for _, c := range cs {
+				if c.lost != "" {
+					out[i] = append(out[i], c)
+					continue
+				}
+				if _, is := held[c.key]; !is {
+					order = append(order, c.key)
+					old[c.key] = c.old
+				}
+				held[c.key] = c
+			}
+			if !flush(h[i]) {
+				continue
+			}
+			for _, k := range order {
+				if c := held[k]; c.new.ok || old[k].ok {
+					c.old = old[k]
+					out[i] = append(out[i], c)
+				}
+			}
+			clear(held)
+			order = nil
+		}
+		return out
+	}
+}
