@@ -150,3 +150,50 @@ func ExampleTableTableOuter() {
 	// pen 0 left at 120
 	// pen deleted
 }
+
+func ExampleStreamGlobal() {
+	countries := stream.NewTopic("countries", serde.String, serde.String)
+	addresses := stream.NewTopic("addresses", serde.String, serde.String) // customer -> country code
+	b := stream.NewBuilder()
+	names := table.Global(b, countries, "country-names")
+	withName := join.StreamGlobal(stream.From(b, addresses), names,
+		func(r stream.Record[string, string]) (string, bool) { return r.Value, true },
+		func(code, name string) string { return name + " (" + code + ")" })
+	stream.To(withName, named)
+
+	d := run(b)
+	testdriver.Input(d, countries).Send("is", "Iceland")
+	testdriver.Input(d, addresses).Send("c1", "is")
+	testdriver.Input(d, addresses).Send("c2", "xx") // nobody knows it
+	for _, r := range testdriver.Output(d, named).Take() {
+		fmt.Println(r.Key, r.Value)
+	}
+	// Output: c1 Iceland (is)
+}
+
+func ExampleStreamGlobalLeft() {
+	countries := stream.NewTopic("countries", serde.String, serde.String)
+	addresses := stream.NewTopic("addresses", serde.String, serde.String)
+	b := stream.NewBuilder()
+	names := table.Global(b, countries, "country-names")
+	withName := join.StreamGlobalLeft(stream.From(b, addresses), names,
+		func(r stream.Record[string, string]) (string, bool) { return r.Value, r.Value != "" },
+		func(code, name string, ok bool) string {
+			if !ok {
+				return "somewhere"
+			}
+			return name
+		})
+	stream.To(withName, named)
+
+	d := run(b)
+	testdriver.Input(d, countries).Send("is", "Iceland")
+	testdriver.Input(d, addresses).Send("c1", "is")
+	testdriver.Input(d, addresses).Send("c2", "")
+	for _, r := range testdriver.Output(d, named).Take() {
+		fmt.Println(r.Key, r.Value)
+	}
+	// Output:
+	// c1 Iceland
+	// c2 somewhere
+}

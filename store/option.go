@@ -74,3 +74,14 @@ func Retention(d time.Duration) Option {
 		return nil
 	}}
 }
+
+// SourceIsChangelog has table.From keep no changelog of its own: the topic that the table is read from is its changelog, and the store is
+// restored from it, up to what was committed. It saves a copy of the topic and every write to it. The topic must be compacted and nothing
+// else (cleanup.policy=compact), which is checked at the start: what is deleted from it is not restored. Kafka Streams calls this
+// topology.optimization=reuse.ktable.source.topics.
+func SourceIsChangelog() Option {
+	return Option{Name: storespec.SourceIsChangelog, Apply: func(s *storespec.Settings) error {
+		s.SourceIsChangelog = true
+		return nil
+	}}
+}

@@ -67,8 +67,9 @@ func (t KTable[K, V]) DeleteWhen(f func(K, V) bool) KTable[K, V] {
 
 // Store returns a reference to t's store, to be read by processors, queries and tests. A table that keeps none gives a reference that
 // fails when it is used: see Materialize.
-func (t KTable[K, V]) Store() store.KeyValueRef[K, V] {
-	n := t.node()
+func (t KTable[K, V]) Store() store.KeyValueRef[K, V] { return tableRef[K, V](t.node()) }
+
+func tableRef[K, V any](n *plan.Node) store.KeyValueRef[K, V] {
 	if n == nil {
 		return store.KeyValueRef[K, V]{}
 	}

@@ -51,7 +51,8 @@ type Driver struct {
 	counts    map[string]int // partitions of topics that are known, by full name
 	logs      map[string]*log
 	internal  map[string]bool // full names of repartition topics and changelogs
-	tasks     []*task.Task    // by sub-topology, then partition
+	globals   []*task.Task    // one for each global sub-topology
+	tasks     []*task.Task    // of the others, by sub-topology, then partition
 	readers   map[kafka.TopicPartition]*task.Task
 	pending   []delivery
 	stores    map[string][]store.Engine // by partition
@@ -116,9 +117,15 @@ func open(t TB, top *topology.Topology, opts []Option) (*Driver, error) {
 
 // startTasks opens the stores and starts the tasks, from what is committed.
 func (d *Driver) startTasks() error {
-	d.tasks, d.readers, d.pending = nil, map[kafka.TopicPartition]*task.Task{}, nil
+	d.globals, d.tasks, d.readers, d.pending = nil, nil, map[kafka.TopicPartition]*task.Task{}, nil
+	if err := d.startGlobals(); err != nil {
+		return err
+	}
 	clocks := d.clocks()
 	for _, s := range d.g.Subs {
+		if s.Global {
+			continue
+		}
 		for p := range d.taskCount(s) {
 			if err := d.startTask(graph.TaskID{Sub: s.ID, Partition: int32(p)}, clocks()); err != nil {
 				return err
@@ -131,7 +138,7 @@ func (d *Driver) startTasks() error {
 // clocks returns what gives each task its stream time: one for all when no topic that is read has several partitions.
 func (d *Driver) clocks() func() *task.Clock {
 	for _, s := range d.g.Subs {
-		if d.taskCount(s) > 1 {
+		if d.taskCount(s) > 1 && !s.Global {
 			return task.NewClock
 		}
 	}
@@ -140,30 +147,45 @@ func (d *Driver) clocks() func() *task.Clock {
 }
 
 func (d *Driver) startTask(id graph.TaskID, clock *task.Clock) error {
-	x, err := task.New(task.Config{
-		ID: id, Graph: d.g, Application: d.opt.application, Now: d.Now, Out: (*output)(d), Topics: d.external,
-		Sleep:    func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
-		Engine:   func(s *graph.Store) (store.Engine, error) { return d.openStore(s, id.Partition) },
-		MaxIdle:  d.opt.maxIdle,
-		Clock:    clock,
-		Policies: task.Policies{Decode: d.opt.decode, Process: d.opt.process, Produce: d.opt.produce},
-		Dropped:  func(_ *graph.Node, reason string, n int64) { d.dropped[reason] += int(n) },
-		Failure:  d.failed,
-	})
+	cfg := d.taskConfig(id)
+	cfg.Engine = func(s *graph.Store) (store.Engine, error) { return d.openStore(s, id.Partition) }
+	cfg.Global = func(s *graph.Store) (store.Bytes, error) { return &view{d, s.Name}, nil }
+	cfg.MaxIdle, cfg.Clock = d.opt.maxIdle, clock
+	start := map[kafka.TopicPartition]kafka.OffsetMeta{}
+	x, err := d.begin(cfg, start)
 	if err != nil {
 		return err
 	}
 	d.tasks = append(d.tasks, x)
-	start := map[kafka.TopicPartition]kafka.OffsetMeta{}
-	for _, tp := range x.Partitions() {
-		d.readers[tp] = x
-		start[tp] = d.committed[tp] // offset 0 when nothing is committed
-	}
-	x.SetCommitted(start)
 	for _, tp := range x.Partitions() {
 		d.replay(tp, start[tp].Offset)
 	}
 	return nil
+}
+
+// taskConfig is what all tasks have in common.
+func (d *Driver) taskConfig(id graph.TaskID) task.Config {
+	return task.Config{
+		ID: id, Graph: d.g, Application: d.opt.application, Now: d.Now, Out: (*output)(d), Topics: d.external,
+		Sleep:    func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
+		Policies: task.Policies{Decode: d.opt.decode, Process: d.opt.process, Produce: d.opt.produce},
+		Dropped:  func(_ *graph.Node, reason string, n int64) { d.dropped[reason] += int(n) },
+		Failure:  d.failed,
+	}
+}
+
+// begin starts a task where it has committed: at 0 where it has not.
+func (d *Driver) begin(cfg task.Config, start map[kafka.TopicPartition]kafka.OffsetMeta) (*task.Task, error) {
+	x, err := task.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, tp := range x.Partitions() {
+		d.readers[tp] = x
+		start[tp] = d.committed[tp]
+	}
+	x.SetCommitted(start)
+	return x, nil
 }
 
 func (d *Driver) failed(r failure.Report) {
@@ -264,7 +286,7 @@ func (d *Driver) close() error {
 	if d.err == nil && !d.opt.manual {
 		errs = append(errs, d.commit())
 	}
-	for _, x := range d.tasks {
+	for _, x := range append(d.tasks, d.globals...) {
 		errs = append(errs, x.Close(d.err == nil))
 	}
 	d.closed = true

@@ -110,6 +110,9 @@ func (d *Driver) deliver() error {
 		if err := to.Add(b); err != nil {
 			return d.broken(err)
 		}
+		if err := d.apply(to); err != nil {
+			return d.broken(err)
+		}
 	}
 	return nil
 }

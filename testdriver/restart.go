@@ -37,7 +37,7 @@ func (d *Driver) restart(wipe bool) error {
 			if e == nil {
 				continue
 			}
-			if kept := !wipe && !s.Changelog && !s.InMemory; kept {
+			if kept := !wipe && !s.Changelog && !s.InMemory && s.Topic == ""; kept {
 				errs = append(errs, e.Undo())
 				d.stores[name] = append(d.stores[name], e)
 				continue
@@ -72,7 +72,7 @@ func (d *Driver) openStore(s *graph.Store, p int32) (store.Engine, error) {
 		return nil, err
 	}
 	engines[p] = e
-	if !s.Changelog {
+	if !s.Changelog && s.Row == nil {
 		return engines[p], nil
 	}
 	if err := d.restore(engines[p], s, p); err != nil {
@@ -83,6 +83,13 @@ func (d *Driver) openStore(s *graph.Store, p int32) (store.Engine, error) {
 
 func (d *Driver) restore(e store.Engine, s *graph.Store, p int32) error {
 	var changes []store.Change
+	if s.Row != nil {
+		changes, err := d.sourceRows(s, p)
+		if err != nil || len(changes) == 0 {
+			return err
+		}
+		return e.Restore(changes, store.Checkpoint{Time: d.now})
+	}
 	for _, r := range d.log(d.changelog(s.Name)).partitions[p] {
 		changes = append(changes, store.Change{Key: r.Key, Value: r.Value, Time: r.Time})
 	}

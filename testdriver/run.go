@@ -90,7 +90,7 @@ func (d *Driver) commit() error {
 			}
 		}
 	}
-	return nil
+	return d.broken(d.settleGlobals())
 }
 
 func (d *Driver) cutStore(e task.Engine, p int32) error {

@@ -23,7 +23,11 @@ func (t *Topology) Describe() string {
 
 func (s Subtopology) describe(b *strings.Builder) {
 	d := describing(s)
-	fmt.Fprintf(b, "Sub-topology: %d\n", s.ID)
+	fmt.Fprintf(b, "Sub-topology: %d", s.ID)
+	if s.Global {
+		b.WriteString(" for global store (will not generate tasks)")
+	}
+	b.WriteByte('\n')
 	for _, n := range s.Nodes {
 		d.node(b, n)
 	}
@@ -32,13 +36,17 @@ func (s Subtopology) describe(b *strings.Builder) {
 
 // described is a sub-topology about to be described.
 type described struct {
+	own      map[string]bool // stores; global ones that a step reads are not named there
 	children map[string][]string
 	weight   map[string]int // of a node and of all that follows from it; what follows on two ways counts twice
 }
 
 // describing sorts the nodes of s as they are described.
 func describing(s Subtopology) described {
-	d := described{children: map[string][]string{}, weight: map[string]int{}}
+	d := described{own: map[string]bool{}, children: map[string][]string{}, weight: map[string]int{}}
+	for _, st := range s.Stores {
+		d.own[st.Name] = true
+	}
 	for _, n := range slices.Backward(s.Nodes) { // children come after their parents
 		d.weight[n.Name] = 1
 		for _, o := range n.Outputs {
@@ -61,7 +69,7 @@ func (d described) node(b *strings.Builder, n Node) {
 	case n.Op == "source":
 		fmt.Fprintf(b, "    Source: %s (topics: %s)\n", n.Name, cmp.Or(n.Pattern, list(n.Topics)))
 	case n.Op != "sink":
-		fmt.Fprintf(b, "    Processor: %s (stores: %s)\n", n.Name, list(n.Stores))
+		fmt.Fprintf(b, "    Processor: %s (stores: %s)\n", n.Name, list(slices.DeleteFunc(slices.Clone(n.Stores), func(s string) bool { return !d.own[s] })))
 	case len(n.Topics) == 0:
 		fmt.Fprintf(b, "    Sink: %s (extractor class: a function of the program)\n", n.Name)
 	default:

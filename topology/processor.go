@@ -35,6 +35,14 @@ func NewValueContext[V any](env graph.Env, n *graph.Node, forward func(v V, tomb
 	return c, p
 }
 
+// NewGlobalTask returns the task of step n, which keeps a global store, and the processor behind it.
+func NewGlobalTask(env graph.Env, n *graph.Node) (*Task, *Processor) {
+	t := &Task{}
+	p := newProcessor(t, env, n)
+	t.global = true
+	return t, p
+}
+
 func newProcessor(t *Task, env graph.Env, n *graph.Node) *Processor {
 	*t = Task{env: env, node: n, place: graph.PlaceOf(env), outputs: map[string]any{}}
 	return &Processor{t: t}

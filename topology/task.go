@@ -17,6 +17,7 @@ type Task struct {
 	node    *graph.Node
 	place   *graph.Place
 	outputs map[string]any // functions that send to them: func(Record[K, V])
+	global  bool           // it keeps a global store
 	failed  error          // ends the task
 }
 
@@ -70,6 +71,9 @@ func (t *Task) EveryWallClock(d time.Duration, f func(now time.Time) error) *Tim
 
 func (t *Task) every(kind graph.Clock, d time.Duration, f func(time.Time) error) *Timer {
 	switch {
+	case t.global:
+		// A restore runs the records of months in a minute: what a punctuation did would depend on when it was restored.
+		t.fail(errors.New("the step keeps a global store, which follows from the records of its topic alone: it has no punctuations"))
 	case f == nil:
 		t.fail(errors.New("a punctuation's function is nil"))
 	case d < time.Millisecond:

@@ -19,7 +19,7 @@ func (t *Topology) String() string {
 }
 
 func (s Subtopology) write(b *strings.Builder) {
-	fmt.Fprintf(b, "sub-topology %d\n", s.ID)
+	fmt.Fprintf(b, "sub-topology %d%s\n", s.ID, s.kind())
 	for _, n := range s.Nodes {
 		fmt.Fprintf(b, "  %s%s\n", n.label(), n.details())
 		for _, o := range n.Outputs {
@@ -29,6 +29,13 @@ func (s Subtopology) write(b *strings.Builder) {
 	for _, st := range s.Stores {
 		fmt.Fprintf(b, "  store %s%s\n", st.Name, st.details())
 	}
+}
+
+func (s Subtopology) kind() string {
+	if s.Global {
+		return " (global: no tasks)"
+	}
+	return ""
 }
 
 func (o Output) write(b *strings.Builder) {
@@ -76,7 +83,13 @@ func (s Store) details() string {
 	if s.InMemory {
 		parts = append(parts, "in memory")
 	}
-	if !s.Changelog {
+	if s.Global {
+		parts = append(parts, "global")
+	}
+	switch {
+	case s.Topic != "":
+		parts = append(parts, "restored from topic "+s.Topic)
+	case !s.Changelog:
 		parts = append(parts, "no changelog")
 	}
 	if len(parts) == 0 {

@@ -17,7 +17,8 @@ func (t *Topology) Graph() *graph.Graph { return t.g }
 
 // Subtopology is a part of a topology that is connected by steps and stores: it runs as one task for each partition of its topics.
 type Subtopology struct {
-	ID     int // tasks are named after it: task 1_3 runs partition 3 of sub-topology 1
+	ID     int  // tasks are named after it: task 1_3 runs partition 3 of sub-topology 1
+	Global bool // it keeps global stores and makes no tasks: every instance reads all partitions of its topic
 	Nodes  []Node
 	Stores []Store
 }
@@ -43,23 +44,25 @@ type Output struct {
 	Children []string // names of nodes, in the order in which they get each record
 }
 
-// Store is a state store. Each task has its own partition of it.
+// Store is a state store. Each task has its own partition of it; of a global store every instance has all.
 type Store struct {
 	Name      string
 	InMemory  bool
-	Changelog bool // it is kept in the topic <application>-<Name>-changelog
+	Global    bool
+	Topic     string // that it is kept and restored from in place of a changelog; empty for most
+	Changelog bool   // it is kept in the topic <application>-<Name>-changelog
 }
 
 // Subtopologies returns the parts of t, numbered from 0, their nodes parents first.
 func (t *Topology) Subtopologies() []Subtopology {
 	subs := make([]Subtopology, len(t.g.Subs))
 	for i, s := range t.g.Subs {
-		subs[i].ID = s.ID
+		subs[i].ID, subs[i].Global = s.ID, s.Global
 		for _, n := range s.Nodes {
 			subs[i].Nodes = append(subs[i].Nodes, describe(n))
 		}
 		for _, st := range s.Stores {
-			subs[i].Stores = append(subs[i].Stores, Store{Name: st.Name, InMemory: st.InMemory, Changelog: st.Changelog})
+			subs[i].Stores = append(subs[i].Stores, Store{Name: st.Name, InMemory: st.InMemory, Global: st.Global, Topic: st.Topic, Changelog: st.Changelog})
 		}
 	}
 	return subs

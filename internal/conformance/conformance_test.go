@@ -51,6 +51,7 @@ func programs() map[string]program {
 		streamTable,
 		stores,
 		names,
+		globals,
 		suppressions,
 	} {
 		maps.Copy(all, group)

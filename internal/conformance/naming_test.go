@@ -11,9 +11,8 @@ var names = map[string]program{
 		to(mapTexts(from(b, "in"), func(v string) string { return v + "1" }), "out")
 		to(mapTexts(from(b, "in"), func(v string) string { return v + "2" }), "out")
 	}},
-	// The optimization leaves out the changelog topic, and so does this.
 	"reuse-source-topic-optimized": {build: func(b *stream.Builder) {
-		toTexts(table.From(b, topic("in"), "t", store.NoChangelog()), "out")
+		toTexts(table.From(b, topic("in"), "t", store.SourceIsChangelog()), "out")
 	}},
 }
 

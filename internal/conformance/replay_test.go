@@ -21,6 +21,7 @@ import (
 // topic for want of a key, or matches no branch, it does not count.
 var javaCounts = []string{
 	"record without key",
+	"record without key to look up",
 	"record without value",
 	"record without valid timestamp",
 	"update older than the row's latest version",

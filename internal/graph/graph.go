@@ -9,6 +9,7 @@ import (
 
 	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/store"
 )
 
 // Graph is what Build made. Read-only.
@@ -69,6 +70,7 @@ type SourceSpec struct {
 	Topics   []string // names without the application's prefix for internal topics; sorted
 	Pattern  string   // regular expression instead of Topics
 	Internal bool     // Topics[0] is an internal topic of Graph.Topics
+	Global   bool     // every instance reads all partitions of Topics[0], outside of tasks
 	Offset   StartAt
 	Policy   failure.Policy // of records that do not decode
 	// Open makes the inlet for one queue: one topic, the task's partition. outs is as for Node.Wire.
@@ -143,11 +145,25 @@ type Store struct {
 	Duplicates bool
 	// ByTime has a window or session store keep an index by time: emission on close needs it.
 	ByTime bool
+
+	// Global says that every instance has the whole store, kept by the global sub-topology Sub, and that the tasks of others read it.
+	Global bool
+	// Topic is the external topic that a store is kept from and restored from in place of a changelog: task p from partition p, a
+	// global store from all of them. Empty for stores that are written by what their steps do.
+	Topic string
+	// Owner is the node that alone writes the store; all others read it. Empty: whoever uses the store may write.
+	Owner string
+	// Row makes the function that turns a record of Topic into what it does to the store; ok is false for records that are no rows.
+	// Set where Topic is, but for global stores, which are restored through their step.
+	Row func() (func(*kafka.Record) (c store.Change, ok bool, err error), error)
 }
 
 // Sub is a sub-topology: nodes connected by edges or shared stores. It runs as one task per partition.
 type Sub struct {
-	ID     int
+	ID int
+	// Global sub-topologies keep global stores: one source, whose topic every instance reads in full, and one step. They make no
+	// tasks of the group's.
+	Global bool
 	Nodes  []*Node
 	Stores []*Store
 }
@@ -188,4 +204,9 @@ func InternalTopic(application, name string) string { return application + "-" +
 // ChangelogTopic is the name of a store's changelog.
 func ChangelogTopic(application, store string) string {
 	return application + "-" + store + "-changelog"
+}
+
+// Feed makes s a store that only owner writes, from the topic that shape names.
+func (s *Store) Feed(owner string, shape Store) {
+	s.Owner, s.Topic, s.Global, s.Row, s.Changelog = owner, shape.Topic, shape.Global, shape.Row, false
 }

@@ -2,7 +2,8 @@ package graph
 
 // Reasons for which the library itself drops records. Users' reasons are what they gave to failure.Drop.
 const (
-	NoKey          = "record without key"   // where a key is needed: tables, aggregations, joins
+	NoKey          = "record without key" // where a key is needed: tables, aggregations, joins
+	NoLookupKey    = "record without key to look up"
 	NoValue        = "record without value" // where a value is needed: aggregations, joins, functions that would have to invent one
 	NoNewKey       = "record without value, for which a function of values was to make a key"
 	NoRepartition  = "record without key not sent to a repartition topic"

@@ -23,6 +23,7 @@ func (c *Compile) finish() topology.Errors {
 			c.g.Together = append(c.g.Together, topics)
 		}
 	}
+	c.beside()
 	var errs topology.Errors
 	for _, s := range c.g.Stores {
 		if s.Sub < 0 {
@@ -30,6 +31,25 @@ func (c *Compile) finish() topology.Errors {
 		}
 	}
 	return errs
+}
+
+// beside has what reads a store that is kept from a topic partitioned as that topic is: a task sees its own partition of the store.
+func (c *Compile) beside() {
+	for _, s := range c.g.Stores {
+		if s.Topic == "" || s.Global {
+			continue
+		}
+		topics, seen := []string{s.Topic}, map[*graph.Node]bool{}
+		for _, n := range c.g.Nodes {
+			if slices.Contains(n.Stores, s.Name) {
+				topics = append(topics, sourcesOf(n, seen)...)
+			}
+		}
+		slices.Sort(topics)
+		if topics = slices.Compact(topics); len(topics) > 1 {
+			c.g.Together = append(c.g.Together, topics)
+		}
+	}
 }
 
 // subs numbers the sub-topologies: nodes connected by edges or by stores, in the order of their first nodes.
@@ -54,6 +74,9 @@ func (c *Compile) subs() {
 			join(p, n)
 		}
 		for _, s := range n.Stores {
+			if c.elsewhere(n, s) {
+				continue
+			}
 			if user[s] == nil {
 				user[s] = n
 			}
@@ -71,6 +94,7 @@ func (c *Compile) subs() {
 		}
 		n.Sub = s.ID
 		s.Nodes = append(s.Nodes, n)
+		s.Global = s.Global || n.Kind == graph.Source && n.Source.Global
 	}
 	for _, st := range c.g.Stores {
 		st.Sub = -1
@@ -79,6 +103,12 @@ func (c *Compile) subs() {
 			c.g.Subs[n.Sub].Stores = append(c.g.Subs[n.Sub].Stores, st)
 		}
 	}
+}
+
+// elsewhere says that a store which n reads is a global one: every instance has all of it, so the two need not be together.
+func (c *Compile) elsewhere(n *graph.Node, name string) bool {
+	s := c.g.Store(name)
+	return s != nil && s.Global && s.Owner != n.Name
 }
 
 // reads says that a source reads by pattern.

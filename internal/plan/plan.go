@@ -83,6 +83,7 @@ type (
 	Stream[K, V any]  struct{ stream Handle[K, V] }
 	Grouped[K, V any] struct{ grouped Handle[K, V] }
 	KTable[K, V any]  struct{ table Handle[K, V] }
+	Global[K, V any]  struct{ global Handle[K, V] }
 	Step              struct{ step *Node }
 )
 
@@ -95,6 +96,9 @@ func NewGrouped[K, V any](h Handle[K, V]) Grouped[K, V] { return Grouped[K, V]{h
 // NewKTable makes the handle of a table.
 func NewKTable[K, V any](h Handle[K, V]) KTable[K, V] { return KTable[K, V]{h} }
 
+// NewGlobal makes the handle of a global table.
+func NewGlobal[K, V any](h Handle[K, V]) Global[K, V] { return Global[K, V]{h} }
+
 // NewStep makes the handle of a step that ends a stream.
 func NewStep(n *Node) Step { return Step{n} }
 
@@ -106,6 +110,9 @@ func (g Grouped[K, V]) Handle() Handle[K, V] { return g.grouped }
 
 // Handle returns what the handle holds.
 func (t KTable[K, V]) Handle() Handle[K, V] { return t.table }
+
+// Handle returns what the handle holds.
+func (g Global[K, V]) Handle() Handle[K, V] { return g.global }
 
 // Node returns the step.
 func (s Step) Node() *Node { return s.step }

@@ -15,22 +15,47 @@ import (
 type sourceTopics struct {
 	topics  []string // sorted
 	pattern *regexp.Regexp
-	table   bool
+	as      Reading
 	how     string // the same for readings that can share a source
 	name    string // given to the source, empty when generated
 	node    *Node
 	port    port
 }
 
+// Reading is what a source makes of what it reads. Only streams can share a source.
+type Reading uint8
+
+// The readings.
+const (
+	AsStream Reading = iota
+	AsTable
+	AsStore  // a store that is kept from the topic
+	AsGlobal // a global table or store
+)
+
+// String says it as errors do.
+func (r Reading) String() string {
+	return [...]string{"a stream", "a table", "a read-only store", "a global table or store"}[r]
+}
+
 // Source emits the source of topics for the current call, as its output i; where there is a pattern it is that of all topics whose
 // whole names match, which the one topic given describes. A second source of the same topics shares the first one's node, as in
 // Kafka Streams: every record is read once.
 func Source[K, V any](c *Compile, i int, name string, table bool, topics []Topic[K, V], pattern string) error {
+	as := AsStream
+	if table {
+		as = AsTable
+	}
+	return SourceAs(c, i, name, as, topics, pattern)
+}
+
+// SourceAs is Source for all readings.
+func SourceAs[K, V any](c *Compile, i int, name string, as Reading, topics []Topic[K, V], pattern string) error {
 	s, err := reading(topics, pattern)
 	if err != nil {
 		return err
 	}
-	s.name, s.node, s.table = name, c.at, table
+	s.name, s.node, s.as = name, c.at, as
 	for _, other := range c.sources {
 		if shared, err := s.meets(other); err != nil {
 			return err
@@ -41,7 +66,7 @@ func Source[K, V any](c *Compile, i int, name string, table bool, topics []Topic
 	}
 	t := topics[0]
 	g := &graph.Node{Op: "source", Kind: graph.Source, Source: &graph.SourceSpec{
-		Topics: s.topics, Pattern: pattern, Offset: t.Start, Policy: t.Decode, Open: open(topics),
+		Topics: s.topics, Pattern: pattern, Global: as == AsGlobal, Offset: t.Start, Policy: t.Decode, Open: open(topics),
 	}}
 	if err := c.Add(name, g); err != nil {
 		return err
@@ -112,10 +137,14 @@ func (s *sourceTopics) meets(other *sourceTopics) (shared bool, err error) {
 	switch {
 	case !both:
 		return false, nil
-	case s.table != other.table:
+	case s.as != other.as && max(s.as, other.as) > AsTable:
+		return false, fmt.Errorf("%s is read as %v, and as %v at %s; a topic can be read in one way only", topic, s.as, other.as, other.node.pos)
+	case s.as != other.as:
 		return false, fmt.Errorf("%s is read as a stream and as a table, at %s; read it once: table.ToStream and table.ToTable make one of the other", topic, other.node.pos)
-	case s.table:
+	case s.as == AsTable:
 		return false, fmt.Errorf("%s is read as a table at %s already; use that handle twice", topic, other.node.pos)
+	case s.as != AsStream:
+		return false, fmt.Errorf("%s is read as %v at %s already; use its handle or its reference twice", topic, s.as, other.node.pos)
 	case !slices.Equal(s.topics, other.topics) || (s.pattern == nil) != (other.pattern == nil):
 		return false, fmt.Errorf("%s is read at %s already, with another set of topics; read each topic once and merge the streams", topic, other.node.pos)
 	case s.how != other.how:

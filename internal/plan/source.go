@@ -7,6 +7,7 @@ import (
 
 	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/topology"
@@ -122,16 +123,8 @@ func (q *queue[K, V]) Head(in *graph.Input, latest int64) (int64, bool, error) {
 }
 
 func (q *queue[K, V]) decode(in *graph.Input) (err error) {
-	q.head = topology.Record[K, V]{NoKey: in.Key == nil, Tombstone: in.Value == nil, Time: time.UnixMilli(in.Record.Time)}
-	if !q.head.NoKey {
-		if q.head.Key, err = q.key.Decode(in.Key); err != nil {
-			return fmt.Errorf("key: %w", err)
-		}
-	}
-	if !q.head.Tombstone {
-		if q.head.Value, err = q.value.Decode(in.Value); err != nil {
-			return fmt.Errorf("value: %w", err)
-		}
+	if q.head, err = decode(q.key, q.value, &in.Record); err != nil {
+		return err
 	}
 	if len(in.Headers) > 0 {
 		q.head.Headers = make(topology.Headers, len(in.Headers))
@@ -141,6 +134,22 @@ func (q *queue[K, V]) decode(in *graph.Input) (err error) {
 	}
 	q.head = q.head.From(topology.Source{Topic: in.Topic, Partition: in.Partition, Offset: in.Offset})
 	return nil
+}
+
+// decode decodes a record, but for its headers.
+func decode[K, V any](key serde.Serde[K], value serde.Serde[V], in *kafka.Record) (r topology.Record[K, V], err error) {
+	r = topology.Record[K, V]{NoKey: in.Key == nil, Tombstone: in.Value == nil, Time: time.UnixMilli(in.Time)}
+	if !r.NoKey {
+		if r.Key, err = key.Decode(in.Key); err != nil {
+			return r, fmt.Errorf("key: %w", err)
+		}
+	}
+	if !r.Tombstone {
+		if r.Value, err = value.Decode(in.Value); err != nil {
+			return r, fmt.Errorf("value: %w", err)
+		}
+	}
+	return r, nil
 }
 
 func (q *queue[K, V]) Process() error { return q.out(q.head) }

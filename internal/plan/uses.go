@@ -75,5 +75,7 @@ func (c *Compile) AddStoreOf(shape graph.Store, s storespec.Settings) error {
 }
 
 func newStore(name string, kind graph.StoreKind, s storespec.Settings) *graph.Store {
-	return &graph.Store{Name: name, Kind: kind, InMemory: s.InMemory, Changelog: !s.NoChangelog, Config: maps.Clone(s.Config)}
+	return &graph.Store{
+		Name: name, Kind: kind, InMemory: s.InMemory, Changelog: !s.NoChangelog && !s.SourceIsChangelog, Config: maps.Clone(s.Config),
+	}
 }

@@ -23,6 +23,8 @@ type Settings struct {
 	OnDemand    bool
 	Config      map[string]string // of the changelog topic
 	Retention   time.Duration     // how long rows of window and session stores are kept; 0: as long as their operator needs
+	// SourceIsChangelog has the store restored from the topic that it is read from.
+	SourceIsChangelog bool
 }
 
 // The names of the options, as errors say them.
@@ -32,6 +34,8 @@ const (
 	TopicConfig = "store.TopicConfig"
 	OnDemand    = "store.OnDemand"
 	Retention   = "store.Retention"
+
+	SourceIsChangelog = "store.SourceIsChangelog"
 )
 
 // Read applies options and says which of them are wrong here: zero ones, those that do not apply, and those that contradict
@@ -51,6 +55,9 @@ func Read(options []Option, allowed ...string) (Settings, error) {
 	}
 	if s.NoChangelog && len(s.Config) > 0 {
 		errs = append(errs, fmt.Errorf("%s configures the changelog that %s does away with", TopicConfig, NoChangelog))
+	}
+	if s.SourceIsChangelog && (s.NoChangelog || len(s.Config) > 0) {
+		errs = append(errs, fmt.Errorf("%s does away with the changelog: %s and %s do not go with it", SourceIsChangelog, NoChangelog, TopicConfig))
 	}
 	return s, errors.Join(errs...)
 }

@@ -46,10 +46,11 @@ func (t *Task) FullName(name string) string { return graph.InternalTopic(t.cfg.A
 func (t *Task) Store(name string) (store.Handle, error) {
 	i, ok := t.byName[name]
 	if !ok {
-		return store.Handle{}, fmt.Errorf("task %s has no store %q: %s", t.cfg.ID, name, t.storeNames())
+		return t.global(name)
 	}
 	e := t.engines[i]
-	return layout.Handle(e.Store, e.Engine, t.RecordTime)
+	h, err := layout.Handle(e.Store, e.Engine, t.RecordTime)
+	return t.guarded(h, e.Store), err
 }
 
 func (t *Task) storeNames() string {

@@ -81,6 +81,12 @@ func (t *Task) act(n *graph.Node, f graph.Failure, a failure.Action, app failure
 		t.Drop(n, reason(a, f.Phase))
 		return graph.Skip, nil
 	case failure.ActDeadLetter:
+		if t.sub.Global { // every instance would write it, and again at every restore
+			t.cfg.Logger.Warn("millstream: a record of a global topic failed and is skipped: dead letters are for what tasks process",
+				"step", n.Name, "error", f.Err)
+			t.Drop(n, reason(a, f.Phase))
+			return graph.Skip, nil
+		}
 		if err := t.deadLetter(n, f, a.Topic); err != nil {
 			return graph.Skip, t.fatal(n, fmt.Errorf("dead letter to topic %q: %w", a.Topic, errors.Join(err, f.Err)))
 		}

@@ -50,6 +50,8 @@ type Config struct {
 	RetryBudget time.Duration
 	// Engine opens a store of the task, restored: steps may read it while they are wired. The task does not close it.
 	Engine func(*graph.Store) (store.Engine, error)
+	// Global opens a global store for reading, for this task alone. Nil: there are none.
+	Global func(*graph.Store) (store.Bytes, error)
 	Out    Output
 	// Topics returns the topics that exist, for sources with a pattern. Nil: none until Add brings one.
 	Topics func() []string
@@ -139,7 +141,7 @@ type Engine struct {
 // ErrClosed is returned by a task that has been closed.
 var ErrClosed = errors.New("task closed")
 
-// Task is one partition of a sub-topology. It is owned by one goroutine: no method may be called from another one.
+// Task is one partition of a sub-topology, or a global sub-topology with all partitions of its topic. It is owned by one goroutine: no method may be called from another one.
 //
 // Invariants:
 //

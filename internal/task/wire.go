@@ -121,11 +121,20 @@ func matches(s *source, topic string) (bool, error) {
 	return regexp.MatchString("^(?:"+s.node.Source.Pattern+")$", topic)
 }
 
-// openTopic opens the queue of one topic, unless the topic has fewer partitions than the task's number.
+// openTopic opens the queue of one topic, unless the topic has fewer partitions than the task's number; in a global sub-topology
+// those of all its partitions.
 func (t *Task) openTopic(s *source, topic, full string) error {
 	n, err := t.cfg.Out.Partitions(full)
 	if err != nil {
 		return t.atNode(s.node, fmt.Errorf("topic %q: %w", full, err))
+	}
+	if t.sub.Global {
+		for p := range n {
+			if err := t.openQueue(s, topic, kafka.TopicPartition{Topic: full, Partition: int32(p)}); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	if int(t.cfg.ID.Partition) >= n {
 		return nil

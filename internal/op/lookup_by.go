@@ -1,0 +1,37 @@
+package op
+
+import (
+	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/topology"
+)
+
+// LookupBy joins the records of a stream with the rows of a table, under keys that are made of the records.
+type LookupBy[K, V, GK, T, R any] struct {
+	Get wire.Getter[GK, T]
+	// Key makes the key to look up, ok false when there is none. It is called once for each record that has a value.
+	Key func(topology.Record[K, V]) (k GK, ok bool)
+	// Left says that records without a row, or without a key to look up, are joined too.
+	Left bool
+	Join func(v V, row T, ok bool) R
+}
+
+// Record returns the result for r: with its key, time and headers.
+func (l *LookupBy[K, V, GK, T, R]) Record(r topology.Record[K, V]) (out topology.Record[K, R], d Dropped, err error) {
+	if r.Tombstone {
+		return out, NoValue, nil
+	}
+	var row T
+	k, ok := l.Key(r)
+	switch {
+	case ok:
+		if row, _, ok, err = l.Get(k); err != nil {
+			return out, NoRow, err
+		}
+	case !l.Left:
+		return out, NoKey, nil
+	}
+	if !ok && !l.Left {
+		return out, NoRow, nil
+	}
+	return topology.WithValue(r, l.Join(r.Value, row, ok)), Joined, nil
+}
