@@ -275,3 +275,77 @@ func ExampleSuppressFor() {
 	}
 	// Output: tea 3.15 00:00:50
 }
+
+func ExampleGroupBy() {
+	b := stream.NewBuilder()
+	cities := table.From(b, texts, "cities") // of people
+	byCity := table.GroupBy(cities, func(name, city string) (string, string, bool) { return city, name, city != "" })
+	stream.To(table.ToStream(table.CountRows(byCity, "people-by-city")), sums)
+
+	d := run(b)
+	in := testdriver.Input(d, texts)
+	in.Send("anna", "Rome")
+	in.Send("ben", "Rome")
+	in.Send("anna", "Oslo") // she moves
+	in.Delete("ben")
+	printed(d, sums)
+	// Output:
+	// Rome 1
+	// Rome 2
+	// Rome 1
+	// Oslo 1
+	// Rome 0
+}
+
+func ExampleCountRows() {
+	b := stream.NewBuilder()
+	byValue := table.GroupBy(table.From(b, texts, "rows"), func(_, v string) (string, string, bool) { return v, v, true })
+	n := table.CountRows(byValue, "counts").DeleteWhen(func(_ string, n int64) bool { return n == 0 })
+	stream.To(table.ToStream(n), sums)
+
+	d := run(b)
+	testdriver.Input(d, texts).Send("a", "x")
+	testdriver.Input(d, texts).Delete("a")
+	printed(d, sums)
+	// Output:
+	// x 1
+	// x deleted
+}
+
+func ExampleReduceRows() {
+	b := stream.NewBuilder()
+	all := table.GroupBy(table.From(b, numbers, "rows"), func(_ string, n int64) (string, int64, bool) { return "all", n, true })
+	sum := table.ReduceRows(all, "sum", func(sum, n int64) int64 { return sum + n }, func(sum, n int64) int64 { return sum - n })
+	stream.To(table.ToStream(sum), sums)
+
+	d := run(b)
+	in := testdriver.Input(d, numbers)
+	in.Send("a", 5)
+	in.Send("b", 7)
+	in.Send("a", 6)
+	printed(d, sums)
+	// Output:
+	// all 5
+	// all 12
+	// all 13
+}
+
+func ExampleAggregateRows() {
+	b := stream.NewBuilder()
+	byLast := table.GroupBy(table.From(b, texts, "rows"), func(_, v string) (string, string, bool) { return v[len(v)-1:], v, true })
+	letters := table.AggregateRows(byLast, "letters", table.Zero,
+		func(_, v string, n int64) int64 { return n + int64(len(v)) },
+		func(_, v string, n int64) int64 { return n - int64(len(v)) })
+	stream.To(table.ToStream(letters), sums)
+
+	d := run(b)
+	testdriver.Input(d, texts).Send("a", "pear")
+	testdriver.Input(d, texts).Send("b", "flour")
+	testdriver.Input(d, texts).Send("a", "fig")
+	printed(d, sums)
+	// Output:
+	// r 4
+	// r 9
+	// r 5
+	// g 3
+}

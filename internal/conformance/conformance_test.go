@@ -48,6 +48,7 @@ func programs() map[string]program {
 		aggregations,
 		tables,
 		tableJoins,
+		tableGroups,
 		streamTable,
 		stores,
 		names,

@@ -13,6 +13,7 @@ const (
 	ProduceSkipped = "record could not be written"
 	HeldBack       = "record held back by middleware"
 	NoBranch       = "record matched no branch"
+	StaleRow       = "update older than the row's latest version, left out of groups"
 	Stale          = "update older than the row's latest version" // of a table that keeps versions, where only the latest counts: joins
 	Late           = "record too late: its window is closed"      // once for each window of hopping and sliding ones
 	NoPunctuateKey = "value forwarded by a punctuation without key"
