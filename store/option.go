@@ -85,3 +85,16 @@ func SourceIsChangelog() Option {
 		return nil
 	}}
 }
+
+// UntilCommit has a table send one update a key and commit instead of each: the newest value, with the time and the headers of the record
+// that led to it, and as old value what was sent last. A row that comes and goes between two commits is not sent at all. Keys are sent in the
+// order in which they were written last. The store itself has every update at once, and so have joins and queries that read it.
+//
+// What is held back takes memory for each key that changed; where that comes to more than 4 MB for a partition of the store, all of it is sent
+// early. Nothing is lost in a crash: what was not sent was not committed, and its records are processed again.
+func UntilCommit() Option {
+	return Option{Name: storespec.UntilCommit, Apply: func(s *storespec.Settings) error {
+		s.UntilCommit = true
+		return nil
+	}}
+}

@@ -10,7 +10,7 @@ import (
 // greatest of its records' times. Every record changes its row and is sent on; records without a key or a value are dropped
 // and counted.
 //
-// Options: InMemory, NoChangelog, TopicConfig.
+// Options: InMemory, NoChangelog, TopicConfig, UntilCommit.
 func Count[K, V any](g stream.Grouped[K, V], name string, opts ...store.Option) KTable[K, int64] {
 	return result[K, int64](folded(g, "table.Count", "count", name, opts, Zero[int64], func(_ K, _ V, n int64, _ bool) int64 { return n + 1 }))
 }

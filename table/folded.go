@@ -15,7 +15,7 @@ import (
 // folded makes the node of an aggregation: start and add are those of op.Fold.
 func folded[K, V, A any](g stream.Grouped[K, V], opname, kind, name string, opts []store.Option, start func() A, add func(K, V, A, bool) A) *plan.Node {
 	in := plan.Grouped[K, V](g).Handle()
-	n, s := stored[K, A](nil, opname, kind, name, opts, storeOptions, in.Out())
+	n, s := stored[K, A](nil, opname, kind, name, opts, heldOptions, in.Out())
 	if n == nil {
 		return nil
 	}
@@ -38,7 +38,8 @@ func folded[K, V, A any](g stream.Grouped[K, V], opname, kind, name string, opts
 				return nil, err
 			}
 			f := &op.Fold[K, V, A]{Rows: rows, Start: start, Add: add, Delete: remove, Old: t.WantOld}
-			return foldInlet(f, n, env, outs[0].(wire.TableOutlet[K, A])), nil
+			out, err := held(env, n, s, name, with, t.WantOld, rows.Get, outs[0].(wire.TableOutlet[K, A]))
+			return foldInlet(f, n, env, s.UntilCommit, out), err
 		}}
 		if err := c.Add(name, g, from); err != nil {
 			return err
@@ -49,7 +50,7 @@ func folded[K, V, A any](g stream.Grouped[K, V], opname, kind, name string, opts
 	return n.KeepKey(0)
 }
 
-func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, out wire.TableOutlet[K, A]) wire.Outlet[K, V] {
+func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, hold bool, out wire.TableOutlet[K, A]) wire.Outlet[K, V] {
 	place := graph.PlaceOf(env)
 	return func(r topology.Record[K, V]) error {
 		place.Node = n
@@ -67,7 +68,12 @@ func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, o
 		}
 		c := wire.Change[K, A]{Record: topology.WithValue(r, res.New), Old: res.Old, HasOld: res.HasOld}
 		c.Tombstone = res.Gone
-		c.Time = time.UnixMilli(res.Time)
+		if hold {
+			c.HasOld = res.Row
+		}
+		if !hold || !res.Gone { // a deletion that was held back has the time of the record, as in Kafka Streams
+			c.Time = time.UnixMilli(res.Time)
+		}
 		return out(c)
 	}
 }

@@ -10,9 +10,9 @@ import (
 // Materialize keeps t in a store of that name, so that it can be queried and read without computing its rows again. Its changes
 // are those of t.
 //
-// Options: InMemory, NoChangelog, TopicConfig.
+// Options: InMemory, NoChangelog, TopicConfig, UntilCommit.
 func Materialize[K, V any](t KTable[K, V], name string, opts ...store.Option) KTable[K, V] {
-	n, s := stored[K, V](nil, "table.Materialize", "materialize", name, opts, storeOptions, handle(t).Out())
+	n, s := stored[K, V](nil, "table.Materialize", "materialize", name, opts, heldOptions, handle(t).Out())
 	if n == nil {
 		return KTable[K, V]{}
 	}

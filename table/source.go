@@ -47,8 +47,11 @@ func upserts[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings, g *g
 		if err != nil {
 			return nil, err
 		}
-		u := &op.Upsert[K, V]{Rows: rows, Old: t.WantOld, Filtered: t.Filtered}
-		out, place := outs[0].(wire.TableOutlet[K, V]), graph.PlaceOf(env)
+		out, err := held(env, n, s, t.Store, with, t.WantOld, rows.Get, outs[0].(wire.TableOutlet[K, V]))
+		if err != nil {
+			return nil, err
+		}
+		u, place := &op.Upsert[K, V]{Rows: rows, Old: t.WantOld || s.UntilCommit, Filtered: t.Filtered}, graph.PlaceOf(env)
 		return from(env, n, func(change wire.Change[K, V]) error {
 			place.Node = n // serdes are the user's code
 			change, ok, err := u.Change(change)

@@ -2,6 +2,7 @@ package table
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/op"
@@ -37,10 +38,12 @@ func stored[K, V any](b *plan.Builder, opname, kind, name string, opts []store.O
 	return n, s
 }
 
-// The options that stores of tables take, and those of tables that can do without one.
+// The options that stores of tables take, those of tables that can be held back until the commit, and those of tables that can do
+// without a store, too.
 var (
 	storeOptions    = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
-	optionalOptions = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig, storespec.OnDemand}
+	heldOptions     = append(slices.Clip(storeOptions), storespec.UntilCommit)
+	optionalOptions = append(slices.Clip(heldOptions), storespec.OnDemand)
 )
 
 // serdes are how a table's rows are written.

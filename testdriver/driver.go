@@ -59,6 +59,7 @@ type Driver struct {
 	budget    *memory.Budget
 	committed map[kafka.TopicPartition]kafka.OffsetMeta
 	dropped   map[string]int
+	steps     int // records processed
 	failures  []failure.Report
 	err       error
 	closed    bool

@@ -43,6 +43,7 @@ func (d *Driver) next() (*task.Task, error) {
 }
 
 func (d *Driver) step(x *task.Task) error {
+	d.steps++
 	if _, err := x.Process(1); err != nil {
 		return err
 	}
@@ -58,11 +59,24 @@ func (d *Driver) step(x *task.Task) error {
 // to a store.
 func (d *Driver) Commit() {
 	d.t.Helper()
-	err := d.usable()
-	if err == nil {
-		err = d.commit()
+	d.check(d.commitAll())
+}
+
+// commitAll commits until nothing follows from it: steps that hold records back until a commit send them in one.
+func (d *Driver) commitAll() error {
+	if err := d.usable(); err != nil {
+		return err
 	}
-	d.check(err)
+	for before := -1; d.steps != before; {
+		if err := d.commit(); err != nil {
+			return err
+		}
+		before = d.steps
+		if err := d.drain(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // autoCommit commits unless the test does. A request of a step for a commit is met either way.
@@ -80,6 +94,11 @@ func (d *Driver) autoCommit() error {
 
 // commit writes the changelogs and commits the offsets that go with them. Between the tasks of one driver nothing can fail.
 func (d *Driver) commit() error {
+	for _, x := range d.tasks {
+		if err := x.Flush(); err != nil {
+			return d.broken(err)
+		}
+	}
 	for _, x := range d.tasks {
 		for tp, at := range x.Cut() {
 			d.committed[tp] = at

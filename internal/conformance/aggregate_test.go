@@ -38,6 +38,10 @@ var aggregations = map[string]program{
 		s := stream.FlatMapRecordValues(from(b, "in"), tokensOrNone)
 		to(table.ToStream(table.Reduce(stream.GroupByKey(s), "red", concat)), "out")
 	}},
+	"reduce-of-flat-map-values-cached": {build: func(b *stream.Builder) {
+		s := stream.FlatMapRecordValues(from(b, "in"), tokensOrNone)
+		to(table.ToStream(table.Reduce(stream.GroupByKey(s), "red", concat, store.UntilCommit())), "out")
+	}},
 	"count-by-selected-key": {build: func(b *stream.Builder) {
 		s := selectKey(from(b, "in"), byValue)
 		toNumbers(table.Count(stream.GroupByKey(s), "KSTREAM-AGGREGATE-STATE-STORE-0000000002"), "out")

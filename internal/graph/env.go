@@ -21,6 +21,8 @@ type Env interface {
 	Current() *Input
 	// RecordTime is the time that records made now get by default: that of the current record, or the punctuation's.
 	RecordTime() int64
+	// RecordAt sets RecordTime and returns what it was: a step that sends a record on which it held back has those made of it get its time.
+	RecordAt(time int64) (was int64)
 	// RequestCommit asks for a commit soon.
 	RequestCommit()
 	// Store opens a store of the task.
@@ -31,6 +33,9 @@ type Env interface {
 	// in milliseconds; its error ends the task: policies are applied before. The grid of stream time is aligned at 0, that of the wall
 	// clock at the time of the call.
 	Schedule(n *Node, kind Clock, every time.Duration, f func(now int64) error) (stop func())
+	// OnCommit has f called right before each commit: it sends what n holds back until then. Steps before others come first, so f sees
+	// what theirs sent. An error ends the task.
+	OnCommit(n *Node, f func() error)
 	// OnClose has f called when the task is closed, last registered first.
 	OnClose(f func() error)
 	// Drop counts a record that is dropped, by reason, and tells Events.

@@ -23,6 +23,7 @@ type Folded[A any] struct {
 	Time   int64
 	Old    A
 	HasOld bool
+	Row    bool // there was a row before
 }
 
 // Record folds a record in. The row's time is the greatest of its records' times. Where there is no row, the old value is that of
@@ -33,6 +34,7 @@ func (f *Fold[K, V, A]) Record(k K, v V, at int64) (Folded[A], error) {
 	if err != nil {
 		return res, err
 	}
+	res.Row = ok
 	if res.Time = at; ok {
 		res.Time = max(at, was)
 	} else if f.Start != nil {

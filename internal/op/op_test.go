@@ -69,7 +69,7 @@ func TestFoldSendsTheStartAsOldValueUnlessItIsNil(t *testing.T) {
 	assert.Equal(t, op.Folded[int64]{New: 1, Time: 5, Old: 0, HasOld: true}, res)
 	res, err = count.Record("a", "x", 3)
 	require.NoError(t, err)
-	assert.Equal(t, op.Folded[int64]{New: 2, Time: 5, Old: 1, HasOld: true}, res)
+	assert.Equal(t, op.Folded[int64]{New: 2, Time: 5, Old: 1, HasOld: true, Row: true}, res)
 
 	list := &op.Fold[string, string, []string]{
 		Rows: open(t, serde.JSON[[]string]()), Start: func() []string { return nil }, Old: true,

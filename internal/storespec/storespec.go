@@ -21,6 +21,7 @@ type Settings struct {
 	InMemory    bool
 	NoChangelog bool
 	OnDemand    bool
+	UntilCommit bool
 	Config      map[string]string // of the changelog topic
 	Retention   time.Duration     // how long rows of window and session stores are kept; 0: as long as their operator needs
 	// SourceIsChangelog has the store restored from the topic that it is read from.
@@ -34,6 +35,7 @@ const (
 	TopicConfig = "store.TopicConfig"
 	OnDemand    = "store.OnDemand"
 	Retention   = "store.Retention"
+	UntilCommit = "store.UntilCommit"
 
 	SourceIsChangelog = "store.SourceIsChangelog"
 )
@@ -58,6 +60,9 @@ func Read(options []Option, allowed ...string) (Settings, error) {
 	}
 	if s.SourceIsChangelog && (s.NoChangelog || len(s.Config) > 0) {
 		errs = append(errs, fmt.Errorf("%s does away with the changelog: %s and %s do not go with it", SourceIsChangelog, NoChangelog, TopicConfig))
+	}
+	if s.OnDemand && s.UntilCommit {
+		errs = append(errs, fmt.Errorf("%s needs the store that %s may do without", UntilCommit, OnDemand))
 	}
 	return s, errors.Join(errs...)
 }

@@ -2,14 +2,47 @@ package task
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/offsetmeta"
 )
 
+// OnCommit implements graph.Env. Steps are wired from the sinks up, and flushed from the sources down.
+func (t *Task) OnCommit(n *graph.Node, f func() error) {
+	at := slices.Index(t.sub.Nodes, n)
+	i := len(t.onCommit)
+	for i > 0 && slices.Index(t.sub.Nodes, t.onCommit[i-1].node) > at {
+		i--
+	}
+	t.onCommit = slices.Insert(t.onCommit, i, closing{n, f})
+}
+
+// Flush has the steps send what they hold back until a commit. It is called right before Cut, with nothing in between; a non-nil error
+// ends the task.
+func (t *Task) Flush() (err error) {
+	if t.err != nil || len(t.onCommit) == 0 {
+		return t.err
+	}
+	defer t.report()
+	defer t.guard(&err)
+	t.current = nil
+	for _, x := range t.onCommit {
+		t.recordTime, t.place.Node = max(t.cfg.Clock.time, 0), x.node
+		err := x.f()
+		if err == nil {
+			err = t.err
+		}
+		if err != nil {
+			return t.fatal(t.place.Node, err)
+		}
+	}
+	return nil
+}
+
 // Cut returns the offsets to commit, with the times that travel with them: of the partitions that have moved since the last Cut; nil when
-// none has. The engines of the task are to be cut at the same moment, by the owner.
+// none has. The engines of the task are to be cut at the same moment, by the owner, right after Flush.
 func (t *Task) Cut() map[kafka.TopicPartition]kafka.OffsetMeta {
 	t.epoch++
 	t.wanted = false

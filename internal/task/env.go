@@ -33,6 +33,12 @@ func (t *Task) Current() *graph.Input { return t.current }
 // RecordTime implements graph.Env.
 func (t *Task) RecordTime() int64 { return t.recordTime }
 
+// RecordAt implements graph.Env.
+func (t *Task) RecordAt(time int64) (was int64) {
+	was, t.recordTime = t.recordTime, time
+	return was
+}
+
 // RequestCommit implements graph.Env.
 func (t *Task) RequestCommit() { t.wanted = true }
 

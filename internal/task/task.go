@@ -172,6 +172,7 @@ type Task struct {
 	saved       map[string]int64 // operator times as they were cut last
 	epoch       int              // counts cuts
 	letters     spread           // over the partitions of dead-letter topics
+	onCommit    []closing        // in the order of the graph
 	onClose     []closing
 	err         error // fatal
 	closed      bool

@@ -96,6 +96,9 @@ func (w *Worker) step() {
 // cut is step 1. keeps 4: it sends, but waits for nothing.
 func (w *Worker) cut() *commit {
 	w.cfg.Hook.At(crashpoint.CutBegin)
+	if !w.flush() {
+		return nil
+	}
 	c := &commit{began: time.Now(), offsets: map[kafka.TopicPartition]kafka.OffsetMeta{}, ends: map[kafka.TopicPartition]int64{}}
 	w.lastCut, w.soon, w.letters = c.began, false, false
 	for _, r := range w.tasks {
@@ -122,6 +125,19 @@ func (w *Worker) cut() *commit {
 	c.ticket = w.producer.Cut()
 	w.cfg.Hook.At(crashpoint.CutDone)
 	return c
+}
+
+// flush has the tasks that are cut send what their steps hold back until then, and says whether there can be a commit.
+func (w *Worker) flush() bool {
+	for _, r := range w.tasks {
+		if !r.cuttable() {
+			continue
+		}
+		if err := r.task.Flush(); err != nil {
+			w.fail(r, err)
+		}
+	}
+	return w.broken == nil && !w.over()
 }
 
 func (e *epoch) cut(ctx context.Context, p kafka.Producer) (err error) {

@@ -2,7 +2,7 @@
 //
 // A commit is cut, send, settle, and one is in flight while processing goes on:
 //
-//  1. Cut, between two records: of each task that has done something the offsets are fixed, the epochs of its stores end, and what
+//  1. Cut, between two records: each task that has done something sends what it holds back until a commit, its offsets are fixed, the epochs of its stores end, and what
 //     they changed is queued for their changelogs. The ticket covers all that was sent before.
 //  2. Send: the ticket completes when Kafka has acknowledged everything. Records that it refused go to their policy first, and what
 //     others wrote into a changelog is written over; either makes a new ticket.
