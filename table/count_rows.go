@@ -9,7 +9,7 @@ import (
 // 0: use DeleteWhen to delete it. A row's time is the greatest of its changes' times. Every change of a row of the group is sent on,
 // also if the count stays.
 //
-// Options: InMemory, NoChangelog, TopicConfig.
+// Options: InMemory, NoChangelog, TopicConfig, UntilCommit.
 func CountRows[K, V any](g Grouped[K, V], name string, opts ...store.Option) KTable[K, int64] {
 	return result[K, int64](foldedRows(g, "table.CountRows", "count-rows", name, opts, op.FoldRows[K, V, int64]{
 		Start:  Zero[int64],

@@ -66,14 +66,19 @@ func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, h
 		if err != nil {
 			return refused(env, n, n.Name, err)
 		}
-		c := wire.Change[K, A]{Record: topology.WithValue(r, res.New), Old: res.Old, HasOld: res.HasOld}
-		c.Tombstone = res.Gone
-		if hold {
-			c.HasOld = res.Row
-		}
-		if !hold || !res.Gone { // a deletion that was held back has the time of the record, as in Kafka Streams
-			c.Time = time.UnixMilli(res.Time)
-		}
-		return out(c)
+		return out(foldedChange(r, res, hold))
 	}
+}
+
+// foldedChange is the change that r has made of a row; hold says that it is for held.
+func foldedChange[K, V, A any](r topology.Record[K, V], res op.Folded[A], hold bool) wire.Change[K, A] {
+	c := wire.Change[K, A]{Record: topology.WithValue(r, res.New), Old: res.Old, HasOld: res.HasOld}
+	c.Tombstone = res.Gone
+	if hold {
+		c.HasOld = res.Row
+	}
+	if !hold || !res.Gone { // a deletion that was held back has the time of the record, as in Kafka Streams
+		c.Time = time.UnixMilli(res.Time)
+	}
+	return c
 }

@@ -1,8 +1,6 @@
 package table
 
 import (
-	"time"
-
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/interchange"
 	"github.com/millstream-go/millstream/internal/op"
@@ -15,7 +13,7 @@ import (
 // foldedRows makes the node of an aggregation of rows. fold says what op.FoldRows does: Start, Add and Remove.
 func foldedRows[K, V, A any](g Grouped[K, V], opname, kind, name string, opts []store.Option, fold op.FoldRows[K, V, A]) *plan.Node {
 	in := plan.TableGroups[K, V](g).Handle()
-	n, s := stored[K, A](nil, opname, kind, name, opts, storeOptions, in.Out())
+	n, s := stored[K, A](nil, opname, kind, name, opts, heldOptions, in.Out())
 	if n == nil {
 		return nil
 	}
@@ -38,7 +36,8 @@ func foldedRows[K, V, A any](g Grouped[K, V], opname, kind, name string, opts []
 			}
 			f := fold
 			f.Rows, f.Delete, f.Old = rows, remove, t.WantOld
-			return foldRowsInlet(&f, n, env, outs[0].(wire.TableOutlet[K, A])), nil
+			out, err := held(env, n, s, name, with, t.WantOld, rows.Get, outs[0].(wire.TableOutlet[K, A]))
+			return foldRowsInlet(&f, n, env, s.UntilCommit, out), err
 		}}
 		if err := c.Add(name, g, from); err != nil {
 			return err
@@ -49,7 +48,7 @@ func foldedRows[K, V, A any](g Grouped[K, V], opname, kind, name string, opts []
 	return n.KeepKey(0)
 }
 
-func foldRowsInlet[K, V, A any](f *op.FoldRows[K, V, A], n *graph.Node, env graph.Env, out wire.TableOutlet[K, A]) wire.Outlet[K, interchange.Change[V]] {
+func foldRowsInlet[K, V, A any](f *op.FoldRows[K, V, A], n *graph.Node, env graph.Env, hold bool, out wire.TableOutlet[K, A]) wire.Outlet[K, interchange.Change[V]] {
 	place := graph.PlaceOf(env)
 	return func(r topology.Record[K, interchange.Change[V]]) error {
 		place.Node = n
@@ -65,9 +64,6 @@ func foldRowsInlet[K, V, A any](f *op.FoldRows[K, V, A], n *graph.Node, env grap
 		if err != nil {
 			return refused(env, n, n.Name, err)
 		}
-		c := wire.Change[K, A]{Record: topology.WithValue(r, res.New), Old: res.Old, HasOld: res.HasOld}
-		c.Tombstone = res.Gone
-		c.Time = time.UnixMilli(res.Time)
-		return out(c)
+		return out(foldedChange(r, res, hold))
 	}
 }

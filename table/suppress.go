@@ -110,7 +110,9 @@ func emitSuppressed[K, V any](c *plan.Compile, n *plan.Node, s storespec.Setting
 func suppressInlet[K, V any](x *op.Suppress[K, V], n *graph.Node, env graph.Env, out wire.TableOutlet[K, V]) wire.TableOutlet[K, V] {
 	place, clock := graph.PlaceOf(env), env.OperatorTime(n)
 	send := func(c wire.Change[K, V]) error {
+		was := env.RecordAt(c.Time.UnixMilli()) // for what processors make of it
 		err := out(c)
+		env.RecordAt(was)
 		if err == nil {
 			place.Node = n
 		}

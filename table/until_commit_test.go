@@ -230,3 +230,16 @@ func TestMistakesOfUntilCommit(t *testing.T) {
 	assert.Contains(t, err.Error(), "store.UntilCommit needs the store that store.OnDemand may do without")
 	assert.Contains(t, err.Error(), "store.UntilCommit does not apply")
 }
+
+func TestUntilCommitForGroupsOfRows(t *testing.T) {
+	d := manual(t, func(b *stream.Builder) {
+		n := table.CountRows(byFirst(table.From(b, texts, "rows")), "n", store.UntilCommit()).DeleteWhen(func(_ string, n int64) bool { return n == 0 })
+		stream.To(table.ToStream(n), sums)
+	})
+	send(d, texts, "a=x1@1", "b=y@2", "c=x@3", "b@4", "c=x2@5")
+	d.Commit()
+	assert.Equal(t, "x=2@5", taken(d, sums), "y came and went")
+	send(d, texts, "a@6", "c@4")
+	d.Commit()
+	assert.Equal(t, "x@4", taken(d, sums))
+}

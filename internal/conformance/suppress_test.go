@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"strings"
+
 	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
@@ -20,6 +22,11 @@ var suppressions = map[string]program{
 	"suppress-of-filtered-table": {build: func(b *stream.Builder) {
 		f := table.Filter(unnamed(b, "in"), func(_, v string) bool { return v != "x" })
 		toTexts(table.SuppressFor(f, ms(5), "sup", table.Unbounded()), "out")
+	}},
+	"suppress-before-group-by": {build: func(b *stream.Builder) {
+		t := table.SuppressFor(unnamed(b, "in"), ms(10), "sup", table.Unbounded())
+		g := table.GroupBy(t, func(_, v string) (string, string, bool) { return strings.Cut(v, "|") }).Named("g")
+		toTexts(table.AggregateRows(g, "agg", table.Zero, addText, removeText), "out")
 	}},
 	"stream-table-join-suppressed-table": {build: func(b *stream.Builder) {
 		t := table.SuppressFor(unnamed(b, "table"), ms(10), "sup", table.Unbounded())

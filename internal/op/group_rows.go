@@ -74,6 +74,7 @@ func (f *FoldRows[K, V, A]) Change(k K, c interchange.Change[V], at int64) (Fold
 	if err != nil {
 		return res, err
 	}
+	res.Row = row
 	if res.Time = at; row {
 		res.Time = max(at, was)
 		if f.Old { // apart from the one that Remove and Add are given, which they may change
