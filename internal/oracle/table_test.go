@@ -226,9 +226,60 @@ func streamTables() []oracle {
 	}
 }
 
+func tableJoins() []oracle {
+	sides := []input{{topic: "left", value: small, nulls: 25, noKeys: 4}, {topic: "right", value: small, nulls: 25, noKeys: 4}}
+	l, r := source("left"), source("right")
+	both2 := func(b *stream.Builder) (l, r table.KTable[string, string]) {
+		return table.From(b, topic("left"), "left"), table.From(b, topic("right"), "right")
+	}
+	lost := drops(false, "left", "right")
+	return []oracle{
+		{
+			name: "table-table", inputs: sides, whole: true, model: both(written(tableTable(inner, l, r), "out"), lost),
+			build: func(b *stream.Builder) {
+				l, r := both2(b)
+				toOut(join.TableTable(l, r, plus), "out")
+			},
+		}, {
+			name: "table-table-left", inputs: sides, whole: true, model: both(written(tableTable(left, l, r), "out"), lost),
+			build: func(b *stream.Builder) {
+				l, r := both2(b)
+				toOut(join.TableTableLeft(l, r, orNull), "out")
+			},
+		}, {
+			name: "table-table-outer", inputs: sides, whole: true,
+			build: func(b *stream.Builder) {
+				l, r := both2(b)
+				toOut(table.Materialize(join.TableTableOuter(l, r, maybes), "joined"), "out")
+			},
+			model:  both(written(tableTable(outer, l, r), "out"), lost),
+			stores: map[string]func([]event) []string{"joined": rowsOf(tableTable(outer, l, r)), "left": sourceRows("left")},
+		}, {
+			name: "table-three-way", whole: true,
+			inputs: []input{{topic: "left", value: small, nulls: 25}, {topic: "right", value: small, nulls: 25}, {topic: "third", value: small, nulls: 25}},
+			build: func(b *stream.Builder) {
+				l, r := both2(b)
+				lr := join.TableTableLeft(l, r, orNull)
+				toOut(join.TableTableOuter(lr, table.From(b, topic("third"), "third"), maybes), "out")
+			},
+			model: written(tableTable(outer, tableTable(left, l, r), source("third")), "out"),
+		}, {
+			name: "table-join-filtered", inputs: sides, whole: true,
+			build: func(b *stream.Builder) {
+				l, r := both2(b)
+				toOut(table.Filter(join.TableTableOuter(table.Filter(l, isV), r, maybes), isV), "out")
+			},
+			model: both(written(filter(tableTable(outer, filter(l, true, isV), r), true, isV), "out"), lost),
+		},
+	}
+}
+
+// maybes is the joiner of outer joins.
+func maybes(l, r join.Maybe[string]) string { return joiner(text{l.V, l.OK}, text{r.V, r.OK}) }
+
 // oracles are all operators.
 func oracles() (all []oracle) {
-	for _, group := range [][]oracle{aggregations(), tables(), streamTables()} {
+	for _, group := range [][]oracle{aggregations(), tables(), streamTables(), windowedTables(), tableJoins(), suppressions()} {
 		all = append(all, group...)
 	}
 	return all

@@ -8,7 +8,7 @@ import (
 
 // Reasons of versioned tables.
 const (
-	outOfOrder  = "update older than the row"
+	outOfOrder  = "update older than the row's latest version"
 	outOfReach  = "update older than the history"
 	noLookupKey = "record without lookup key"
 )

@@ -9,7 +9,7 @@ import (
 )
 
 // late is why a window does not take a record.
-const late = "record too late for its window"
+const late = "record too late: its window is closed"
 
 // windows are windows of an aggregation: how they come about, and when they close.
 type windows struct {
@@ -39,6 +39,8 @@ type windowed struct {
 	add    func(e event, agg string) string
 	merge  func(a, b string) string // of sessions
 	gone   func(key, agg string) bool
+	reduce bool  // there is no start: the first value is it
+	keep   int64 // for how long after its end a session is there for others to merge with it, by the greatest end so far; 0: for ever
 }
 
 // reason says why the aggregation has nothing to do with a record, before any window is looked at; "": it has.
@@ -53,12 +55,12 @@ func (w windowed) reason(e event) string {
 }
 
 // streamTimes are the greatest times so far of what an aggregation takes. Each of several inputs has its own: what stands at a record
-// is that of its input.
+// is that of its input. Sliding windows do not see the times of records without a value.
 func (w windowed) streamTimes(h []event) []int64 {
 	out, st := make([]int64, len(h)), map[string]int64{}
 	for i, e := range h {
 		if e.kind == record && slices.Contains(w.topics, e.topic) {
-			if w.reason(e) == "" {
+			if e.key.ok && (e.value.ok || w.kind != sliding) {
 				st[e.topic] = max(st[e.topic], e.at)
 			}
 			out[i] = st[e.topic]
@@ -91,7 +93,7 @@ func windowKey(key string, start, end int64) string {
 func (w windowed) table(h []event) [][]change {
 	out := make([][]change, len(h))
 	times := w.streamTimes(h)
-	keys := map[string]live{}
+	keys, newest := map[string]live{}, int64(math.MinInt64/2)
 	for i, e := range h {
 		if e.kind != record || !slices.Contains(w.topics, e.topic) {
 			continue
@@ -104,7 +106,7 @@ func (w windowed) table(h []event) [][]change {
 		case sliding:
 			out[i] = w.slide(keys, e, w.closed(times[i]))
 		case sessions:
-			out[i] = w.session(keys, e, w.closed(times[i]))
+			out[i] = w.session(keys, &newest, e, w.closed(times[i]))
 		default:
 			out[i] = w.fixed(h[:i+1], times, e)
 		}
@@ -150,6 +152,9 @@ func (w windowed) fixed(h []event, times []int64, e event) (out []change) {
 		f := fold{start: w.start, add: w.add, gone: w.gone}
 		v, at := f.run(own)
 		old, _ := f.run(before(own))
+		if !old.ok && !w.reduce {
+			old = some(w.start)
+		}
 		out = append(out, w.change(e, s, w.end(s), old, v, at))
 	}
 	return out
@@ -282,8 +287,8 @@ func (w windowed) early(l, was live, e event, closed int64) []change {
 	return append(out, w.into(l, e, 0, combined.agg, combined.at, closed))
 }
 
-// session merges what lies within the gap. Sessions do not overlap, so their ends tell them apart.
-func (w windowed) session(all map[string]live, e event, closed int64) (out []change) {
+// session merges what lies within the gap. Sessions do not overlap, so their ends tell them apart. newest is the greatest end so far.
+func (w windowed) session(all map[string]live, newest *int64, e event, closed int64) (out []change) {
 	l := all[e.key.s]
 	if l == nil {
 		l = live{}
@@ -292,7 +297,7 @@ func (w windowed) session(all map[string]live, e event, closed int64) (out []cha
 	start, end, agg := e.at, e.at, w.start
 	var found []*liveWindow
 	for _, x := range l {
-		if x.end >= e.at-w.size && x.start <= e.at+w.size {
+		if x.end >= e.at-w.size && x.start <= e.at+w.size && (w.keep == 0 || x.end > *newest-w.keep) {
 			found = append(found, x)
 		}
 	}
@@ -303,6 +308,7 @@ func (w windowed) session(all map[string]live, e event, closed int64) (out []cha
 	if end <= closed {
 		return []change{{lost: late}}
 	}
+	*newest = max(*newest, end)
 	for _, x := range found {
 		delete(l, x.end)
 		if start != end || start != e.at {

@@ -1,0 +1,33 @@
+package oracle
+
+import (
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+)
+
+func suppressions() []oracle {
+	in := []input{{topic: "in", value: small, nulls: 15, noKeys: 3}}
+	t, lost := source("in"), drops(false, "in")
+	source := func(b *stream.Builder) table.KTable[string, string] { return table.From(b, topic("in"), "t") }
+	return []oracle{
+		{
+			name: "suppress-for", inputs: in, scale: 10,
+			build: func(b *stream.Builder) { toOut(table.SuppressFor(source(b), ms(10), "s", table.Unbounded()), "out") },
+			model: both(written(untilTime(10, noLimit, t), "out"), lost),
+		}, {
+			name: "suppress-for-two-records", inputs: in, scale: 10,
+			build: func(b *stream.Builder) { toOut(table.SuppressFor(source(b), ms(10), "s", table.MaxRecords(2)), "out") },
+			model: both(written(untilTime(10, 2, t), "out"), lost),
+		}, {
+			name: "suppress-for-nothing", inputs: in, scale: 10,
+			build: func(b *stream.Builder) { toOut(table.SuppressFor(source(b), 0, "s", table.Unbounded()), "out") },
+			model: both(written(untilTime(0, noLimit, t), "out"), lost),
+		}, {
+			name: "suppress-for-of-filter", inputs: in, scale: 10,
+			build: func(b *stream.Builder) {
+				toOut(table.SuppressFor(table.Filter(source(b), isV), ms(15), "s", table.Unbounded()), "out")
+			},
+			model: both(written(untilTime(15, noLimit, filter(t, true, isV)), "out"), lost),
+		},
+	}
+}
