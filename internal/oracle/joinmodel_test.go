@@ -53,7 +53,32 @@ func inOrder(t tableModel) tableModel {
 }
 
 // tableTable joins two tables: what follows from a change of one side and the other side's row of now.
-func tableTable(kind joinKind, l, r tableModel) tableModel {
+func tableTable(kind joinKind, l, r tableModel) tableModel { return tableTableOf(kind, l, r, nil) }
+
+// unstored are the rows of a join that keeps none: made of both sides' rows, with the greater of their times.
+func unstored(kind joinKind, l, r tableModel) func(h []event) map[string]state {
+	return func(h []event) map[string]state {
+		out := map[string]state{}
+		ls, rs := stateOf(l(h)), stateOf(r(h))
+		for _, k := range sortedKeys(ls) {
+			if x, ok := kind.left(change{key: k, new: ls[k].v, at: ls[k].at}, rs[k]); ok {
+				out[k] = state{x.new, x.at}
+			}
+		}
+		for _, k := range sortedKeys(rs) {
+			if x, ok := kind.right(change{key: k, new: rs[k].v, at: rs[k].at}, ls[k]); ok && !ls[k].v.ok {
+				out[k] = state{x.new, x.at}
+			}
+		}
+		return out
+	}
+}
+
+// tableTableOf is tableTable where the rows of the left table are others than those that it has sent last. Nil: they are those.
+func tableTableOf(kind joinKind, l, r tableModel, left func(h []event) map[string]state) tableModel {
+	if left == nil {
+		left = func(h []event) map[string]state { return stateOf(inOrder(l)(h)) }
+	}
 	return func(h []event) [][]change {
 		out := make([][]change, len(h))
 		ls, rs := inOrder(l)(h), inOrder(r)(h)
@@ -73,7 +98,7 @@ func tableTable(kind joinKind, l, r tableModel) tableModel {
 					out[i] = append(out[i], c)
 					continue
 				}
-				other := stateOf(ls[:i+1])[c.key]
+				other := left(h[:i+1])[c.key]
 				if x, ok := kind.right(c, other); ok {
 					out[i] = append(out[i], x)
 				}

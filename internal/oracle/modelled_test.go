@@ -163,7 +163,7 @@ func modelled() map[string]model {
 		"table-table-inner-join":           out(tableTable(inner, l, r)),
 		"table-table-left-join":            out(tableTable(left, l, r)),
 		"table-table-outer-join":           out(tableTable(outer, l, r)),
-		"table-three-way-join":             out(tableTable(outer, tableTable(left, source("a"), source("b")), source("c"))),
+		"table-three-way-join":             out(tableTableOf(outer, tableTable(left, source("a"), source("b")), source("c"), unstored(left, source("a"), source("b")))),
 		"versioned-table-table-inner-join": out(tableTable(inner, versionedSource("left", 10000), versionedSource("right", 10000))),
 		"table-join-with-aggregation": out(grouped{of: tableTable(outer, concatOf.table, r), start: some("0"), add: plusOne, sub: minusOne,
 			to: func(_, v string) (group, value text) { return text{firstOf(v), v != ""}, some(v) }}.table),

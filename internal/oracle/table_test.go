@@ -262,7 +262,7 @@ func tableJoins() []oracle {
 				lr := join.TableTableLeft(l, r, orNull)
 				toOut(join.TableTableOuter(lr, table.From(b, topic("third"), "third"), maybes), "out")
 			},
-			model: written(tableTable(outer, tableTable(left, l, r), source("third")), "out"),
+			model: written(tableTableOf(outer, tableTable(left, l, r), source("third"), unstored(left, l, r)), "out"),
 		}, {
 			name: "table-join-filtered", inputs: sides, whole: true,
 			build: func(b *stream.Builder) {
