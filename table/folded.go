@@ -39,7 +39,7 @@ func folded[K, V, A any](g stream.Grouped[K, V], opname, kind, name string, opts
 			}
 			f := &op.Fold[K, V, A]{Rows: rows, Start: start, Add: add, Delete: remove, Old: t.WantOld}
 			out, err := held(env, n, s, name, with, t.WantOld, rows.Get, outs[0].(wire.TableOutlet[K, A]))
-			return foldInlet(f, n, env, s.UntilCommit, out), err
+			return foldInlet(f, n, env, name, s.UntilCommit, out), err
 		}}
 		if err := c.Add(name, g, from); err != nil {
 			return err
@@ -50,7 +50,7 @@ func folded[K, V, A any](g stream.Grouped[K, V], opname, kind, name string, opts
 	return n.KeepKey(0)
 }
 
-func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, hold bool, out wire.TableOutlet[K, A]) wire.Outlet[K, V] {
+func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, store string, hold bool, out wire.TableOutlet[K, A]) wire.Outlet[K, V] {
 	place := graph.PlaceOf(env)
 	return func(r topology.Record[K, V]) error {
 		place.Node = n
@@ -64,7 +64,7 @@ func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, h
 		}
 		res, err := f.Record(r.Key, r.Value, r.Time.UnixMilli())
 		if err != nil {
-			return refused(env, n, n.Name, err)
+			return refused(env, n, store, err)
 		}
 		return out(foldedChange(r, res, hold))
 	}

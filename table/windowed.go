@@ -155,7 +155,7 @@ type folder[K, V any] interface {
 }
 
 // windowing wires the records of one stream to a windowed table.
-func windowing[K, V, A any](x *windowed[K, A], f folds[K, V, A]) func(*graph.Node, graph.Env, []any) (any, error) {
+func windowing[K, V, A any](x *windowed[K, A], f folds[K, V, A]) wiring {
 	return func(n *graph.Node, env graph.Env, outs []any) (any, error) {
 		with := op.Windowing[K, V, A]{
 			Start: f.start, Add: f.add, Old: x.Table.WantOld, OnClose: x.spec.OnClose, Grace: x.spec.Grace.Milliseconds(),
@@ -164,14 +164,14 @@ func windowing[K, V, A any](x *windowed[K, A], f folds[K, V, A]) func(*graph.Nod
 		with.Delete, _ = x.Table.DeleteWhen.(func(window.Key[K], A) bool)
 		if x.spec.Kind == windowspec.Session {
 			rows, err := x.sessions(env)
-			return windowInlet(n, env, &op.Sessions[K, V, A]{Windowing: with, Rows: rows, Merge: f.merge, Gap: x.spec.Size.Milliseconds()}, f.bare, false), err
+			return windowInlet(n, env, x.Table.Store, &op.Sessions[K, V, A]{Windowing: with, Rows: rows, Merge: f.merge, Gap: x.spec.Size.Milliseconds()}, f.bare, false), err
 		}
 		rows, err := x.windows(env)
 		w := op.Windows[K, V, A]{Windowing: with, Rows: rows, Size: x.spec.Size.Milliseconds()}
 		if x.spec.Kind == windowspec.Sliding {
-			return windowInlet(n, env, &op.SlidingWindows[K, V, A]{Windows: w}, false, true), err
+			return windowInlet(n, env, x.Table.Store, &op.SlidingWindows[K, V, A]{Windows: w}, false, true), err
 		}
-		return windowInlet(n, env, &op.FixedWindows[K, V, A]{
+		return windowInlet(n, env, x.Table.Store, &op.FixedWindows[K, V, A]{
 			Windows: w, Advance: x.spec.Advance.Milliseconds(), Unlimited: x.spec.Kind == windowspec.Unlimited, From: startOf(x.spec),
 		}, f.bare, false), err
 	}
@@ -186,7 +186,7 @@ func startOf(s windowspec.Spec) int64 {
 
 // windowInlet takes records to f. Those without a value are folded if bare says so; of the others f sees the time, unless blind, as
 // Kafka Streams has it of sliding windows.
-func windowInlet[K, V any](n *graph.Node, env graph.Env, f folder[K, V], bare, blind bool) wire.Outlet[K, V] {
+func windowInlet[K, V any](n *graph.Node, env graph.Env, store string, f folder[K, V], bare, blind bool) wire.Outlet[K, V] {
 	place := graph.PlaceOf(env)
 	return func(r topology.Record[K, V]) (err error) {
 		place.Node = n
@@ -203,7 +203,7 @@ func windowInlet[K, V any](n *graph.Node, env graph.Env, f folder[K, V], bare, b
 			}
 		}
 		if err != nil {
-			return refused(env, n, n.Name, err)
+			return refused(env, n, store, err)
 		}
 		return nil
 	}

@@ -183,7 +183,7 @@ func GivesTable[K, V any](c *Compile, i int, g *graph.Node, name string) {
 
 // InnerTable says that g, made within the current call, gives changes which the call's own steps get, and returns them as an output.
 func InnerTable[K, V any](c *Compile, g *graph.Node) Out {
-	p := &graph.Port{Fan: wire.FanTable[K, V]}
+	p := &graph.Port{Fan: wire.FanTable[K, V], Around: wire.AroundTable[K, V]}
 	g.Ports = append(g.Ports, p)
 	return c.inner(port{g, p})
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/partition"
 	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/topology"
@@ -50,7 +51,12 @@ type sink[K, V any] struct {
 type serdes[K, V any] struct {
 	key   serde.Serde[K]
 	value serde.Serde[V]
+	base  baser // nil: keys are spread over partitions by all their bytes
 }
+
+// baser is the serde of windowed keys: they are spread over the partitions of a topic by the bytes of the key without its window, so
+// that all windows of a key are in one partition. Kafka Streams does so in topics of the user's, and not in its own.
+type baser interface{ Base(key []byte) []byte }
 
 // bind makes the serdes of a topic those that are used.
 func (s *sink[K, V]) bind(topic string) (err error) {
@@ -65,6 +71,9 @@ func (s *sink[K, V]) bind(topic string) (err error) {
 		}
 		if b.key, b.value, err = bind(s.topic.Key, s.topic.Value, full); err != nil {
 			return err
+		}
+		if !s.node.Sink.Internal {
+			b.base, _ = b.key.(baser)
 		}
 		s.bound[topic] = b
 	}
@@ -128,17 +137,20 @@ func (s *sink[K, V]) encode(topic string, r topology.Record[K, V]) (kafka.Produc
 		s.headers = append(s.headers, kafka.Header(h))
 	}
 	out.Headers = s.headers
-	partition, err := s.partition(topic, r)
-	return out, partition, err
+	to, err := s.partition(topic, r, out.Key)
+	return out, to, err
 }
 
-func (s *sink[K, V]) partition(topic string, r topology.Record[K, V]) (int32, error) {
-	if s.topic.Choose == nil {
+func (s *sink[K, V]) partition(topic string, r topology.Record[K, V], key []byte) (int32, error) {
+	if s.topic.Choose == nil && (s.serdes.base == nil || key == nil) {
 		return graph.ByKey, nil
 	}
 	n, err := s.out.Partitions(topic)
 	if err != nil {
 		return 0, err
+	}
+	if s.topic.Choose == nil {
+		return partition.ForKey(s.serdes.base.Base(key), n), nil
 	}
 	p := s.topic.Choose(r, n)
 	if p < 0 || p >= n {
