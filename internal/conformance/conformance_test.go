@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/testdriver"
 	"github.com/millstream-go/millstream/topology"
+	"github.com/millstream-go/millstream/window"
 )
 
 var (
@@ -54,6 +56,11 @@ func programs() map[string]program {
 		names,
 		globals,
 		suppressions,
+		timeWindows,
+		slidingWindows,
+		sessionWindows,
+		emitOnClose,
+		cogroups,
 	} {
 		maps.Copy(all, group)
 	}
@@ -88,10 +95,32 @@ func TestVectors(t *testing.T) {
 	require.NotZero(t, all, "no vector of an implemented topology in %s", *dir)
 }
 
+// refusals are the programs that Build must refuse, by name.
+func refusals() map[string]func(*stream.Builder) {
+	all := map[string]func(*stream.Builder){}
+	for _, group := range []map[string]func(*stream.Builder){
+		refused,
+		refusedWindows,
+	} {
+		maps.Copy(all, group)
+	}
+	return all
+}
+
+// uncompiled are topologies that Kafka Streams refuses, and that cannot be written with our types.
+var uncompiled = []string{"emit-on-close-unlimited-windows"}
+
+func TestUnlimitedWindowsCannotBeEmittedOnClose(t *testing.T) {
+	_, can := reflect.TypeFor[window.Time]().MethodByName("OnClose")
+	assert.True(t, can)
+	_, can = reflect.TypeFor[window.Landmark]().MethodByName("OnClose")
+	assert.False(t, can)
+}
+
 // TestRefused builds what Kafka Streams refuses.
 func TestRefused(t *testing.T) {
 	known := specs(t)
-	for name, build := range refused {
+	for name, build := range refusals() {
 		t.Run(name, func(t *testing.T) {
 			require.NotNil(t, known[name].BuildError)
 			b := stream.NewBuilder()
@@ -107,10 +136,10 @@ func TestRefused(t *testing.T) {
 func TestNotImplemented(t *testing.T) {
 	const file = "testdata/not-implemented.txt"
 	var missing strings.Builder
-	known, ours := specs(t), programs()
+	known, ours, builds := specs(t), programs(), refusals()
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		_, written := ours[name]
-		if _, build := refused[name]; !written && !build {
+		if _, build := builds[name]; !written && !build && !slices.Contains(uncompiled, name) {
 			fmt.Fprintln(&missing, name)
 		}
 	}
