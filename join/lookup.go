@@ -13,7 +13,7 @@ import (
 )
 
 // lookup makes the node of a join of a stream with a table.
-func lookup[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], opname, name string, left bool, f func(V, T, bool) R) *plan.Node {
+func lookup[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], opname, name string, left bool, opts []TableOption, f func(V, T, bool) R) *plan.Node {
 	in, rows := plan.Stream[K, V](s).Handle(), plan.KTable[K, T](t).Handle().Out()
 	n := plan.New[K, R](nil, opname, "join", in.Out(), rows)
 	if n == nil {
@@ -21,21 +21,37 @@ func lookup[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], opname
 	}
 	n.GiveName(name)
 	n.KeyChanged, n.CanFail = false, true
+	settings, err := readTableOptions(opts)
+	n.Mistake(err)
 	n.Demand = func() { plan.TableOf(rows).AskRows() }
 	n.Emit = func(c *plan.Compile) error {
+		if err := settings.check(plan.TableOf(rows)); err != nil {
+			return err
+		}
 		// A left join wants records without a key too: they go through the repartition topic to any partition.
 		from, err := plan.PartitionedBy(c, in, plan.Repartition[K, V]{Name: name, KeepNoKey: left})
 		if err != nil {
 			return err
 		}
+		wait, err := newPatience(c, in, name, settings)
+		if err != nil {
+			return err
+		}
 		getter, stores := plan.GetterOf[K, T](rows)
+		if wait != nil {
+			stores = append([]string{wait.store}, stores...)
+		}
 		g := &graph.Node{Stores: stores, Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
 			get, err := getter(env)
 			if err != nil {
 				return nil, err
 			}
 			l := &op.Lookup[K, V, T, R]{Get: get, Left: left, Join: f}
-			return lookupInlet(l, n, env, outs[0].(wire.Outlet[K, R])), nil
+			inlet := lookupInlet(l, n, env, outs[0].(wire.Outlet[K, R]))
+			if wait != nil {
+				return wait.before(inlet, n, env)
+			}
+			return inlet, nil
 		}}
 		if err := c.Add(name, g, from); err != nil {
 			return err

@@ -13,7 +13,7 @@ import (
 //
 // The topics of both sides must have the same number of partitions; that is checked at the start. Within a task the record with
 // the lower time comes first, as far as both are there.
-func StreamTable[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], name string, f func(v V, row T) R) stream.KStream[K, R] {
-	n := lookup(s, t, "join.StreamTable", name, false, func(v V, row T, _ bool) R { return f(v, row) })
+func StreamTable[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], name string, f func(v V, row T) R, opts ...TableOption) stream.KStream[K, R] {
+	n := lookup(s, t, "join.StreamTable", name, false, opts, func(v V, row T, _ bool) R { return f(v, row) })
 	return result[K, R](n.Funcs(f))
 }

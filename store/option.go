@@ -98,3 +98,28 @@ func UntilCommit() Option {
 		return nil
 	}}
 }
+
+// Name calls the stores of a join after name, where they would be called after the join: a join takes over the state of a Kafka
+// Streams application whose StreamJoined gave its stores another name than its repartition topics.
+func Name(name string) Option {
+	return Option{Name: storespec.Name, Apply: func(s *storespec.Settings) error {
+		if name == "" {
+			return errors.New("store.Name has no name")
+		}
+		if s.Name != "" && s.Name != name {
+			return fmt.Errorf("store.Name is given twice: %q and %q", s.Name, name)
+		}
+		s.Name = name
+		return nil
+	}}
+}
+
+// Shared has a stream that is joined with itself keep its records once, in one store for both sides: half the state and half the
+// changelog. Kafka Streams does this when topology.optimization is "all" or "single.store.self.join". It is for join.StreamStream only,
+// and to change it is to change stores.
+func Shared() Option {
+	return Option{Name: storespec.Shared, Apply: func(s *storespec.Settings) error {
+		s.Shared = true
+		return nil
+	}}
+}

@@ -226,7 +226,7 @@ func TestRowsOfAQueueAreThoseOfKafkaStreams(t *testing.T) {
 	require.NoError(t, q.Put([]byte("k"), v))
 	for row, err := range e.Scan(store.Range{}) {
 		require.NoError(t, err)
-		assert.Equal(t, "0000000000000102"+"6b"+"00000001", hex.EncodeToString(row.Key))
+		assert.Equal(t, "00"+"0000000000000102"+"6b"+"00000001", hex.EncodeToString(row.Key))
 		assert.Equal(t, "0000000000000102"+"0000000000000004"+"0000000174"+"00000000"+"00000000"+"ffffffff"+"ffffffff"+"0000000178"+"0000000000000000", hex.EncodeToString(row.Value))
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/millstream-go/millstream/store"
 )
 
-// Queue is a buffer of records in the order of their times, then of their keys' bytes, then of their coming. A row of its store is
-// time, key and a number: the store has the order. Owned by the task's goroutine.
+// Queue is a buffer of records in the order of their times, then of their keys' bytes, then of their coming. The key of a row in its store is
+// a zero byte, time, key and a number: the store has the order. Owned by the task's goroutine.
 type Queue struct {
 	name string
 	rows store.Bytes
@@ -22,10 +22,19 @@ type Queue struct {
 	v   Value
 	buf []byte
 	key []byte
+
+	from []byte
 }
 
-// aside is what a row's key has beside the record's: the time before it and the number behind.
-const aside = 8 + 4
+// A row's key has a head before the record's key, a byte of 0 and the time, and a number behind it.
+const (
+	headLen = 1 + 8
+	aside   = headLen + 4
+)
+
+func appendHead(to []byte, at int64) []byte {
+	return binary.BigEndian.AppendUint64(append(to, 0), uint64(at))
+}
 
 // OpenQueue opens the buffer that a store holds, and reads all of it. name is the store's.
 func OpenQueue(name string, rows store.Bytes) (*Queue, error) {
@@ -53,7 +62,7 @@ func split(row []byte, err error) (at int64, key []byte, number uint32, _ error)
 		return 0, row, 0, errShort
 	}
 	n := len(row) - 4
-	return int64(binary.BigEndian.Uint64(row)), row[8:n], binary.BigEndian.Uint32(row[n:]), nil
+	return int64(binary.BigEndian.Uint64(row[1:])), row[headLen:n], binary.BigEndian.Uint32(row[n:]), nil
 }
 
 // count counts a record in or out.
@@ -75,7 +84,7 @@ func (q *Queue) Size() int64 { return q.size }
 // Put takes a record, whose place is that of v.Time. An error of the store's Put is a *PutError, and nothing has changed then.
 func (q *Queue) Put(key []byte, v Value) error {
 	number := (q.next + 1) & math.MaxInt32
-	q.key = append(binary.BigEndian.AppendUint64(q.key[:0], uint64(v.Time)), key...)
+	q.key = append(appendHead(q.key[:0], v.Time), key...)
 	q.key = binary.BigEndian.AppendUint32(q.key, number)
 	q.buf = v.Append(q.buf[:0], 0) // Kafka Streams has 0 there: the key says when
 	if err := q.rows.Put(q.key, q.buf, v.Time); err != nil {
@@ -93,9 +102,9 @@ func (q *Queue) Until(limit int64, f func(key []byte, v *Value) error) error {
 	if q.least > limit {
 		return nil
 	}
-	from := binary.BigEndian.AppendUint64(nil, uint64(max(q.least, 0)))
+	q.from = appendHead(q.from[:0], max(q.least, 0))
 	q.least = math.MaxInt64
-	for e, err := range q.rows.Scan(store.Range{From: from}) {
+	for e, err := range q.rows.Scan(store.Range{From: q.from}) {
 		at, _, _, err := split(e.Key, err)
 		if err != nil {
 			return q.wrap("scan", e.Key, err)
@@ -114,7 +123,7 @@ func (q *Queue) Until(limit int64, f func(key []byte, v *Value) error) error {
 
 func (q *Queue) one(e store.Entry, f func([]byte, *Value) error) error {
 	q.key = append(q.key[:0], e.Key...)
-	key := q.key[8 : len(q.key)-4]
+	key := q.key[headLen : len(q.key)-4]
 	if _, err := q.v.Parse(e.Value); err != nil {
 		return q.wrap("read", key, err)
 	}

@@ -52,6 +52,7 @@ func programs() map[string]program {
 		tableJoins,
 		tableGroups,
 		streamTable,
+		streamStream,
 		stores,
 		names,
 		globals,

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
@@ -32,6 +33,12 @@ var refused = map[string]func(b *stream.Builder){
 	},
 	"illegal-operator-name": func(b *stream.Builder) {
 		to(stream.Filter(from(b, "in"), func(_, _ string) bool { return true }).Named("a b"), "out")
+	},
+	"join-window-ends-before-start": func(b *stream.Builder) {
+		to(join.StreamStream(from(b, "left"), from(b, "right"), around(-11, 10, 0), "j", plus), "out")
+	},
+	"stream-table-join-grace-on-unversioned-table": func(b *stream.Builder) {
+		to(join.StreamTable(from(b, "in"), unnamed(b, "table"), "j", plus, join.Grace(ms(10))), "out")
 	},
 	"illegal-store-name": func(b *stream.Builder) { toTexts(table.From(b, topic("in"), "a/b"), "out") },
 }

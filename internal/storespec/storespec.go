@@ -26,6 +26,8 @@ type Settings struct {
 	Retention   time.Duration     // how long rows of window and session stores are kept; 0: as long as their operator needs
 	// SourceIsChangelog has the store restored from the topic that it is read from.
 	SourceIsChangelog bool
+	Name              string // that the stores' names begin with; empty: the step's
+	Shared            bool   // one store for both sides of a join
 }
 
 // The names of the options, as errors say them.
@@ -38,6 +40,8 @@ const (
 	UntilCommit = "store.UntilCommit"
 
 	SourceIsChangelog = "store.SourceIsChangelog"
+	Name              = "store.Name"
+	Shared            = "store.Shared"
 )
 
 // Read applies options and says which of them are wrong here: zero ones, those that do not apply, and those that contradict
