@@ -91,7 +91,9 @@ func SourceIsChangelog() Option {
 // order in which they were written last. The store itself has every update at once, and so have joins and queries that read it.
 //
 // What is held back takes memory for each key that changed; where that comes to more than 4 MB for a partition of the store, all of it is sent
-// early. Nothing is lost in a crash: what was not sent was not committed, and its records are processed again.
+// early. What was held back in a crash was not committed, and its records are processed again. At least once, a process that dies in the
+// middle of a commit may leave a row's deletion in the changelog that was not sent; it is none any more when the record comes again, and is not sent
+// then either, as with filters of stored tables, and as in Kafka Streams.
 func UntilCommit() Option {
 	return Option{Name: storespec.UntilCommit, Apply: func(s *storespec.Settings) error {
 		s.UntilCommit = true
