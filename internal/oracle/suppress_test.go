@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 )
@@ -9,8 +10,22 @@ func suppressions() []oracle {
 	in := []input{{topic: "in", value: small, nulls: 15, noKeys: 3}}
 	t, lost := source("in"), drops(false, "in")
 	source := func(b *stream.Builder) table.KTable[string, string] { return table.From(b, topic("in"), "t") }
+	reduced := fold{topics: []string{"in"}, reduce: true, add: func(e event, agg string) string { return agg + e.value.s }, gone: endsInZ}
 	return []oracle{
 		{
+			name: "table-until-commit", inputs: in, whole: true,
+			build:  func(b *stream.Builder) { toOut(table.From(b, topic("in"), "t", store.UntilCommit()), "out") },
+			model:  both(written(untilCommit(t), "out"), lost),
+			stores: map[string]func([]event) []string{"t": sourceRows("in")},
+		}, {
+			name: "reduce-until-commit", inputs: in,
+			build: func(b *stream.Builder) {
+				r := table.Reduce(stream.GroupByKey(from(b, "in")), "red", concat, store.UntilCommit()).DeleteWhen(endsInZ)
+				toOut(table.Filter(r, isV), "kept")
+				toOut(r, "out")
+			},
+			model: both(written(untilCommit(reduced.table), "out"), written(filter(untilCommit(reduced.table), true, isV), "kept"), drops(true, "in")),
+		}, {
 			name: "suppress-for", inputs: in, scale: 10,
 			build: func(b *stream.Builder) { toOut(table.SuppressFor(source(b), ms(10), "s", table.Unbounded()), "out") },
 			model: both(written(untilTime(10, noLimit, t), "out"), lost),

@@ -76,7 +76,8 @@ func untilTime(d int64, most int, t tableModel) tableModel {
 	}
 }
 
-// untilCommit sends the last change of each key at a commit; nothing of a row that was not there before and is not there now.
+// untilCommit sends the last change of each key at a commit, in the order of these changes; nothing of a row that was not there before
+// and is not there now.
 func untilCommit(t tableModel) tableModel {
 	return atFlush(t, func(e event) bool { return e.kind == commit })
 }
@@ -93,10 +94,10 @@ func atFlush(t tableModel, flush func(e event) bool) tableModel {
 					continue
 				}
 				if _, is := held[c.key]; !is {
-					order = append(order, c.key)
 					old[c.key] = c.old
 				}
 				held[c.key] = c
+				order = append(slices.DeleteFunc(order, func(k string) bool { return k == c.key }), c.key)
 			}
 			if !flush(h[i]) {
 				continue

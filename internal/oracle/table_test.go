@@ -9,6 +9,7 @@ import (
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
+	"github.com/millstream-go/millstream/window"
 )
 
 // source is a table read from a topic, or made of a stream: the last record of a key is its row.
@@ -274,12 +275,102 @@ func tableJoins() []oracle {
 	}
 }
 
+// barred are values of two parts, some of which have no bar.
+func barred(r *rand.Rand, _ int) string {
+	if r.IntN(8) == 0 {
+		return "none"
+	}
+	return string(rune('g'+r.IntN(3))) + "|" + dec(r.Int64N(4)-1)
+}
+
+func groupByBar(b *stream.Builder) table.Grouped[string, string] {
+	return table.GroupBy(table.From(b, topic("in"), "t"), func(_, v string) (string, string, bool) {
+		return beforeBar(v).s, afterBar(v).s, beforeBar(v).ok
+	})
+}
+
+func tableGroups() []oracle {
+	in := []input{{topic: "in", value: barred, nulls: 20, noKeys: 4}}
+	of := source("in")
+	lost := drops(false, "in")
+	count := grouped{of: of, to: halves, start: some("0"), add: plusOne, sub: minusOne}
+	reduce := grouped{of: of, to: halves, add: addPlus, sub: addMinus}
+	concatenate := grouped{of: of, to: halves, start: some("0"), add: addPlus, sub: addMinus}
+	sum := grouped{of: of, to: halves, start: some("0"), add: addNumbers, gone: func(_, n string) bool { return n == "0" },
+		sub: func(n, v string) string { return dec(number(n) - number(v)) }}
+	return []oracle{
+		{
+			name: "table-group-by-count", inputs: in, whole: true,
+			build:  func(b *stream.Builder) { toNumbers(table.CountRows(groupByBar(b), "n"), "out") },
+			model:  both(written(count.table, "out"), lost),
+			stores: map[string]func([]event) []string{"n": bare(rowsOf(count.table)), "t": sourceRows("in")},
+		}, {
+			name: "table-group-by-reduce", inputs: in, whole: true,
+			build:  func(b *stream.Builder) { toOut(table.ReduceRows(groupByBar(b), "red", addPlus, addMinus), "out") },
+			model:  both(written(reduce.table, "out"), lost),
+			stores: map[string]func([]event) []string{"red": rowsOf(reduce.table)},
+		}, {
+			name: "table-group-by-aggregate", inputs: in, whole: true,
+			build: func(b *stream.Builder) {
+				zero := func() string { return "0" }
+				t := table.AggregateRows(groupByBar(b), "agg", zero, func(_, v, agg string) string { return agg + "+" + v }, func(_, v, agg string) string { return agg + "-" + v })
+				toOut(t, "out")
+			},
+			model:  both(written(concatenate.table, "out"), lost),
+			stores: map[string]func([]event) []string{"agg": rowsOf(concatenate.table)},
+		}, {
+			name: "table-group-by-sum-delete-when", inputs: in, whole: true,
+			build: func(b *stream.Builder) {
+				add := func(_, v string, n int64) int64 { return n + number(v) }
+				sub := func(_, v string, n int64) int64 { return n - number(v) }
+				toNumbers(table.AggregateRows(groupByBar(b), "sum", table.Zero, add, sub).DeleteWhen(func(_ string, n int64) bool { return n == 0 }), "out")
+			},
+			model: both(written(sum.table, "out"), lost),
+		}, {
+			name: "windowed-counts-grouped-by-key", scale: 10,
+			inputs: []input{{topic: "in", keys: abcd[:2], noKeys: 3}},
+			build: func(b *stream.Builder) {
+				w := table.CountWindows(stream.GroupByKey(from(b, "in")), window.Tumbling(ms(10)).Grace(ms(10)), "w")
+				g := table.GroupBy(w, func(k window.Key[string], n int64) (string, int64, bool) { return k.Key, n, true })
+				add := func(_ string, n, sum int64) int64 { return sum + n }
+				sub := func(_ string, n, sum int64) int64 { return sum - n }
+				toNumbers(table.AggregateRows(g, "totals", table.Zero, add, sub), "out")
+			},
+			model: written(grouped{of: countBy(tumbling(10, 10), "in").table, start: some("0"), add: addNumbers,
+				sub: func(a, b string) string { return dec(number(a) - number(b)) },
+				to:  func(k, v string) (group, value text) { return some(k[:1]), some(v) }}.table, "out"),
+		},
+	}
+}
+
+func streamGlobals() []oracle {
+	in := []input{{topic: "in", value: barred, nulls: 10, noKeys: 10}, {topic: "global", keys: []string{"g", "h", "i"}, value: small, nulls: 25, noKeys: 5}}
+	key := func(r stream.Record[string, string]) (string, bool) {
+		return beforeBar(r.Value).s, beforeBar(r.Value).ok
+	}
+	return []oracle{
+		{
+			name: "stream-global", inputs: in, whole: true,
+			build: func(b *stream.Builder) {
+				stream.To(join.StreamGlobal(from(b, "in"), table.Global(b, topic("global"), "g"), key, plus), topic("out"))
+			},
+			model: streamGlobal(false, globalKey),
+		}, {
+			name: "stream-global-left", inputs: in, whole: true,
+			build: func(b *stream.Builder) {
+				stream.To(join.StreamGlobalLeft(from(b, "in"), table.Global(b, topic("global"), "g"), key, orNull), topic("out"))
+			},
+			model: streamGlobal(true, globalKey),
+		},
+	}
+}
+
 // maybes is the joiner of outer joins.
 func maybes(l, r join.Maybe[string]) string { return joiner(text{l.V, l.OK}, text{r.V, r.OK}) }
 
 // oracles are all operators.
 func oracles() (all []oracle) {
-	for _, group := range [][]oracle{aggregations(), tables(), streamTables(), windowedTables(), tableJoins(), suppressions()} {
+	for _, group := range [][]oracle{aggregations(), tables(), streamTables(), windowedTables(), tableJoins(), tableGroups(), streamGlobals(), suppressions()} {
 		all = append(all, group...)
 	}
 	return all

@@ -10,7 +10,7 @@ import (
 const (
 	outOfOrder  = "update older than the row's latest version"
 	outOfReach  = "update older than the history"
-	noLookupKey = "record without lookup key"
+	noLookupKey = "record without key to look up"
 )
 
 // versions are the records of a versioned table's topic that it has kept, and its time.
