@@ -13,7 +13,7 @@ func suppressions() []oracle {
 	reduced := fold{topics: []string{"in"}, reduce: true, add: func(e event, agg string) string { return agg + e.value.s }, gone: endsInZ}
 	return []oracle{
 		{
-			name: "table-until-commit", inputs: in, whole: true,
+			name: "table-until-commit", inputs: in,
 			build:  func(b *stream.Builder) { toOut(table.From(b, topic("in"), "t", store.UntilCommit()), "out") },
 			model:  both(written(untilCommit(t), "out"), lost),
 			stores: map[string]func([]event) []string{"t": sourceRows("in")},

@@ -105,6 +105,9 @@ func atFlush(t tableModel, flush func(e event) bool) tableModel {
 			for _, k := range order {
 				if c := held[k]; c.new.ok || old[k].ok {
 					c.old = old[k]
+					if !c.new.ok { // a deletion has the time of its record then, as in Kafka Streams
+						c.at = timeOf(h, c.from)
+					}
 					out[i] = append(out[i], c)
 				}
 			}
@@ -113,4 +116,13 @@ func atFlush(t tableModel, flush func(e event) bool) tableModel {
 		}
 		return out
 	}
+}
+
+func timeOf(h []event, n int) int64 {
+	for _, e := range h {
+		if e.n == n && e.kind == record {
+			return e.at
+		}
+	}
+	return -1
 }

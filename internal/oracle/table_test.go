@@ -300,17 +300,17 @@ func tableGroups() []oracle {
 		sub: func(n, v string) string { return dec(number(n) - number(v)) }}
 	return []oracle{
 		{
-			name: "table-group-by-count", inputs: in, whole: true,
+			name: "table-group-by-count", inputs: in, whole: true, spread: true,
 			build:  func(b *stream.Builder) { toNumbers(table.CountRows(groupByBar(b), "n"), "out") },
 			model:  both(written(count.table, "out"), lost),
 			stores: map[string]func([]event) []string{"n": bare(rowsOf(count.table)), "t": sourceRows("in")},
 		}, {
-			name: "table-group-by-reduce", inputs: in, whole: true,
+			name: "table-group-by-reduce", inputs: in, whole: true, spread: true,
 			build:  func(b *stream.Builder) { toOut(table.ReduceRows(groupByBar(b), "red", addPlus, addMinus), "out") },
 			model:  both(written(reduce.table, "out"), lost),
 			stores: map[string]func([]event) []string{"red": rowsOf(reduce.table)},
 		}, {
-			name: "table-group-by-aggregate", inputs: in, whole: true,
+			name: "table-group-by-aggregate", inputs: in, whole: true, spread: true,
 			build: func(b *stream.Builder) {
 				zero := func() string { return "0" }
 				t := table.AggregateRows(groupByBar(b), "agg", zero, func(_, v, agg string) string { return agg + "+" + v }, func(_, v, agg string) string { return agg + "-" + v })
@@ -319,7 +319,7 @@ func tableGroups() []oracle {
 			model:  both(written(concatenate.table, "out"), lost),
 			stores: map[string]func([]event) []string{"agg": rowsOf(concatenate.table)},
 		}, {
-			name: "table-group-by-sum-delete-when", inputs: in, whole: true,
+			name: "table-group-by-sum-delete-when", inputs: in, whole: true, spread: true,
 			build: func(b *stream.Builder) {
 				add := func(_, v string, n int64) int64 { return n + number(v) }
 				sub := func(_, v string, n int64) int64 { return n - number(v) }
@@ -344,7 +344,7 @@ func tableGroups() []oracle {
 }
 
 func streamGlobals() []oracle {
-	in := []input{{topic: "in", value: barred, nulls: 10, noKeys: 10}, {topic: "global", keys: []string{"g", "h", "i"}, value: small, nulls: 25, noKeys: 5}}
+	in := []input{{topic: "in", value: barred, nulls: 10, noKeys: 10}, {topic: "global", keys: []string{"g", "h", "i"}, value: small, nulls: 25}}
 	key := func(r stream.Record[string, string]) (string, bool) {
 		return beforeBar(r.Value).s, beforeBar(r.Value).ok
 	}
