@@ -38,6 +38,7 @@ func lookup[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], opname
 			return err
 		}
 		getter, stores := plan.GetterOf[K, T](rows)
+		asOf := plan.AsOfOf[K, T](rows)
 		if wait != nil {
 			stores = append([]string{wait.store}, stores...)
 		}
@@ -47,6 +48,11 @@ func lookup[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], opname
 				return nil, err
 			}
 			l := &op.Lookup[K, V, T, R]{Get: get, Left: left, Join: f}
+			if asOf != nil {
+				if l.AsOf, err = asOf(env); err != nil {
+					return nil, err
+				}
+			}
 			inlet := lookupInlet(l, n, env, outs[0].(wire.Outlet[K, R]))
 			if wait != nil {
 				return wait.before(inlet, n, env)

@@ -10,6 +10,8 @@ type Handle struct {
 	Versions VersionedBytes
 	// Time is the time that rows of plain key-value stores are written with: that of the record being processed.
 	Time func() int64
+	// Expired is told of a row that was put and not kept. Nil: nobody is.
+	Expired func()
 	// Plain says that the store keeps no times of its own.
 	Plain bool
 }

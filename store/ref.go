@@ -93,6 +93,9 @@ func (r KeyValueRef[K, V]) open(o Opener) (*keyValue[K, V], error) {
 		return nil, err
 	}
 	s := &keyValue[K, V]{name: d.spec.Name, rows: h.Bytes, now: h.Time}
+	if h.Bytes == nil {
+		return nil, s.wrapOpen(errors.New("it is no key-value store"))
+	}
 	key, err := d.key()
 	if err != nil {
 		return nil, s.wrapOpen(err)

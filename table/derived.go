@@ -15,6 +15,9 @@ func derived[K, V, V2 any](t KTable[K, V], opname, kind string, filter bool, row
 	}
 	of := n.Input(0)
 	own := &plan.Table{Filtered: filter}
+	if up := plan.TableOf(of); up != nil {
+		own.Versioned, own.History = up.Versioned, up.History
+	}
 	own.AskRows = func() { plan.TableOf(of).AskRows() }
 	own.AskOld = func(force bool) bool {
 		if plan.TableOf(of).AskOld(force) {
@@ -30,7 +33,7 @@ func derived[K, V, V2 any](t KTable[K, V], opname, kind string, filter bool, row
 		g := &graph.Node{Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
 			place := graph.PlaceOf(env)
 			out := outs[0].(wire.TableOutlet[K, V2])
-			d := &op.Derive[K, V, V2]{Row: row, Old: own.WantOld, Filter: filter}
+			d := &op.Derive[K, V, V2]{Row: row, Old: own.WantOld, Filter: filter && !own.Versioned}
 			return wire.TableOutlet[K, V](func(c wire.Change[K, V]) error {
 				place.Node = n
 				if next, ok := d.Change(c); ok {
@@ -41,6 +44,9 @@ func derived[K, V, V2 any](t KTable[K, V], opname, kind string, filter bool, row
 		}}
 		if getter, stores := plan.GetterOf[K, V](of); getter != nil {
 			own.Getter, own.Stores = through(getter, row), stores
+		}
+		if asOf := plan.AsOfOf[K, V](of); asOf != nil {
+			own.AsOf = throughAsOf(asOf, row)
 		}
 		if err := c.Add(n.Name(), g, of); err != nil {
 			return err
@@ -60,5 +66,17 @@ func through[K, V, V2 any](getter func(graph.Env) (wire.Getter[K, V], error), ro
 		}
 		d := &op.Derive[K, V, V2]{Row: row}
 		return d.Getter(get), nil
+	}
+}
+
+// throughAsOf is through for versions of rows.
+func throughAsOf[K, V, V2 any](asOf func(graph.Env) (wire.AsOf[K, V], error), row func(K, V, bool) (V2, bool)) func(graph.Env) (wire.AsOf[K, V2], error) {
+	return func(env graph.Env) (wire.AsOf[K, V2], error) {
+		of, err := asOf(env)
+		if err != nil {
+			return nil, err
+		}
+		d := &op.Derive[K, V, V2]{Row: row}
+		return d.AsOf(of), nil
 	}
 }

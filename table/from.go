@@ -14,7 +14,7 @@ import (
 // deletes it. The latest to arrive counts, even if its time is older. Every record is sent on, repeated values and repeated
 // deletions too.
 //
-// Options: InMemory, NoChangelog, TopicConfig, OnDemand, SourceIsChangelog, UntilCommit.
+// Options: InMemory, NoChangelog, TopicConfig, OnDemand, SourceIsChangelog, UntilCommit, Versions.
 func From[K, V any](b *stream.Builder, t stream.Topic[K, V], name string, opts ...store.Option) KTable[K, V] {
 	n, s := stored[K, V](b.Plan(), "table.From", "table", name, opts, append([]string{storespec.SourceIsChangelog}, optionalOptions...))
 	if n == nil {

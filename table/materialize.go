@@ -10,13 +10,16 @@ import (
 // Materialize keeps t in a store of that name, so that it can be queried and read without computing its rows again. Its changes
 // are those of t.
 //
-// Options: InMemory, NoChangelog, TopicConfig, UntilCommit.
+// Options: InMemory, NoChangelog, TopicConfig, UntilCommit, Versions.
 func Materialize[K, V any](t KTable[K, V], name string, opts ...store.Option) KTable[K, V] {
-	n, s := stored[K, V](nil, "table.Materialize", "materialize", name, opts, heldOptions, handle(t).Out())
+	n, s := stored[K, V](nil, "table.Materialize", "materialize", name, opts, versionOptions, handle(t).Out())
 	if n == nil {
 		return KTable[K, V]{}
 	}
-	n.Demand = func() { n.Table.Filtered = plan.TableOf(n.Input(0)).Filtered }
+	n.Demand = func() {
+		up := plan.TableOf(n.Input(0))
+		n.Table.Filtered = up.Filtered && !up.Versioned
+	}
 	n.Emit = func(c *plan.Compile) error {
 		g := &graph.Node{}
 		if err := upserts[K, V](c, n, s, g, func(_ graph.Env, _ *graph.Node, out wire.TableOutlet[K, V]) any { return out }); err != nil {

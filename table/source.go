@@ -43,6 +43,10 @@ func upserts[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings, g *g
 	stores, with, err := keep[K, V](c, n, s)
 	g.Stores = stores
 	g.Wire = func(n *graph.Node, env graph.Env, outs []any) (any, error) {
+		if t.Versioned {
+			keep, err := versionInlet(env, n, t, with, outs[0].(wire.TableOutlet[K, V]))
+			return from(env, n, keep), err
+		}
 		rows, err := open(env, t.Store, with)
 		if err != nil {
 			return nil, err

@@ -25,7 +25,7 @@ func stored[K, V any](b *plan.Builder, opname, kind, name string, opts []store.O
 	if err != nil {
 		n.Errorf("%w", err)
 	}
-	t := &plan.Table{Store: name, Keeps: !s.OnDemand}
+	t := &plan.Table{Store: name, Keeps: !s.OnDemand, Versioned: s.Versions > 0, History: s.Versions}
 	t.AskRows = func() { t.Keeps = true }
 	t.AskOld = func(force bool) bool {
 		if !t.Keeps && !force {
@@ -38,12 +38,13 @@ func stored[K, V any](b *plan.Builder, opname, kind, name string, opts []store.O
 	return n, s
 }
 
-// The options that stores of tables take, those of tables that can be held back until the commit, and those of tables that can do
-// without a store, too.
+// The options that stores of tables take, those of tables that can be held back until the commit, those of tables that may keep versions,
+// too, and those of tables that can also do without a store.
 var (
 	storeOptions    = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
 	heldOptions     = append(slices.Clip(storeOptions), storespec.UntilCommit)
-	optionalOptions = append(slices.Clip(heldOptions), storespec.OnDemand)
+	versionOptions  = append(slices.Clip(heldOptions), storespec.Versions)
+	optionalOptions = append(slices.Clip(versionOptions), storespec.OnDemand)
 )
 
 // serdes are how a table's rows are written.
@@ -58,6 +59,9 @@ func keep[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings) ([]stri
 	var errs [3]error
 	with.key, errs[0] = plan.KeySerde[K](n)
 	with.value, errs[1] = plan.ValueSerde[V](n)
+	if n.Table.Versioned {
+		return keepVersions(c, n, s, with, errors.Join(errs[:]...))
+	}
 	errs[2] = c.AddStore(n.Table.Store, s)
 	n.Table.Stores = []string{n.Table.Store}
 	n.Table.Getter = func(env graph.Env) (wire.Getter[K, V], error) {

@@ -9,7 +9,7 @@ import (
 // ToTable takes s as a table, kept in a store of that name: each record is the new value of its key's row, and a tombstone deletes
 // it. If keys have changed since s was read, it goes through the topic <application>-<name>-repartition first.
 //
-// Options: InMemory, NoChangelog, TopicConfig, OnDemand, UntilCommit.
+// Options: InMemory, NoChangelog, TopicConfig, OnDemand, UntilCommit, Versions.
 func ToTable[K, V any](s stream.KStream[K, V], name string, opts ...store.Option) KTable[K, V] {
 	in := plan.Stream[K, V](s).Handle()
 	n, settings := stored[K, V](nil, "table.ToTable", "to-table", name, opts, optionalOptions, in.Out())

@@ -55,6 +55,7 @@ func (t *Task) OpenStore(name string) (store.Handle, error) {
 	if err != nil {
 		t.fail(err)
 	}
+	h.Expired = func() { t.env.Drop(t.node, graph.Expired) }
 	return h, err
 }
 

@@ -28,6 +28,7 @@ var javaCounts = []string{
 	"record without value",
 	"record without valid timestamp",
 	"record too late: its window is closed",
+	"older than what its store keeps",
 	"update older than the row's latest version",
 	"record does not decode",
 	"function failed",

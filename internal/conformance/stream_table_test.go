@@ -2,11 +2,21 @@ package conformance
 
 import (
 	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 )
 
 var streamTable = map[string]program{
+	"stream-versioned-table-inner-join-long-history": {build: func(b *stream.Builder) {
+		t := table.From(b, topic("table"), "vt", store.Versions(ms(10000)))
+		to(join.StreamTable(from(b, "stream"), t, "j", plus), "out")
+	}},
+	"stream-versioned-table-left-join": {build: func(b *stream.Builder) {
+		t := table.From(b, topic("table"), "vt", store.Versions(ms(50)))
+		to(join.StreamTableLeft(from(b, "stream"), t, "j", orNull), "out")
+		to(table.ToStream(t), "table-out")
+	}},
 	"stream-table-inner-join": {build: func(b *stream.Builder) {
 		to(join.StreamTable(from(b, "stream"), unnamed(b, "table"), "j", plus), "out")
 	}},

@@ -14,6 +14,10 @@ func unnamed(b *stream.Builder, name string) rows {
 func toTexts(t rows, name string) { to(table.ToStream(t), name) }
 
 var tables = map[string]program{
+	"versioned-table-filter": {build: func(b *stream.Builder) {
+		t := table.From(b, topic("in"), "vt", store.Versions(ms(10000)))
+		to(table.ToStream(table.Filter(t, startsWithX)), "out")
+	}},
 	"table-pass-through": {build: func(b *stream.Builder) { toTexts(unnamed(b, "in"), "out") }},
 	"table-stored":       {build: func(b *stream.Builder) { toTexts(table.From(b, topic("in"), "t"), "out") }},
 	"table-filter":       {build: func(b *stream.Builder) { toTexts(table.Filter(unnamed(b, "in"), startsWithX), "out") }},

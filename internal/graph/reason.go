@@ -15,6 +15,7 @@ const (
 	NoBranch       = "record matched no branch"
 	StaleRow       = "update older than the row's latest version, left out of groups"
 	Stale          = "update older than the row's latest version" // of a table that keeps versions, where only the latest counts: joins
+	Expired        = "older than what its store keeps"            // window, session and versioned stores
 	Late           = "record too late: its window is closed"      // once for each window of hopping and sliding ones
 	NotKept        = "record joined, but too late to be kept for later partners"
 	NoPunctuateKey = "value forwarded by a punctuation without key"

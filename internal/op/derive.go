@@ -24,11 +24,23 @@ func (d *Derive[K, V, V2]) Change(c wire.Change[K, V]) (out wire.Change[K, V2], 
 			return out, false
 		}
 	}
-	out.Record = topology.WithValue(c.Record, v)
+	out.Record, out.Stale = topology.WithValue(c.Record, v), c.Stale
 	if !row {
 		out.Record = out.Record.Deleted()
 	}
 	return out, true
+}
+
+// AsOf returns how versions of rows are read without a store of their own.
+func (d *Derive[K, V, V2]) AsOf(of wire.AsOf[K, V]) wire.AsOf[K, V2] {
+	return func(k K, at int64) (v2 V2, from int64, ok bool, err error) {
+		v, from, ok, err := of(k, at)
+		if err != nil {
+			return v2, 0, false, err
+		}
+		v2, ok = d.Row(k, v, ok)
+		return v2, from, ok, nil
+	}
 }
 
 // Getter returns how rows are read without a store of their own: made again from those of the other table.

@@ -8,6 +8,8 @@ import (
 // Lookup joins the records of a stream with the rows of a table.
 type Lookup[K, V, T, R any] struct {
 	Get wire.Getter[K, T]
+	// AsOf, of a table that keeps versions, is used instead: the row as it was at the record's time.
+	AsOf wire.AsOf[K, T]
 	// Left says that records without a row are joined too, and those without a key.
 	Left bool
 	Join func(v V, row T, ok bool) R
@@ -34,7 +36,12 @@ func (l *Lookup[K, V, T, R]) Record(r topology.Record[K, V]) (out topology.Recor
 	case r.Tombstone:
 		return out, NoValue, nil
 	case !r.NoKey:
-		if row, _, ok, err = l.Get(r.Key); err != nil {
+		if l.AsOf != nil {
+			row, _, ok, err = l.AsOf(r.Key, r.Time.UnixMilli())
+		} else {
+			row, _, ok, err = l.Get(r.Key)
+		}
+		if err != nil {
 			return out, NoRow, err
 		}
 	}

@@ -21,7 +21,7 @@ func (u *Upsert[K, V]) Change(c wire.Change[K, V]) (_ wire.Change[K, V], ok bool
 	if u.Old && u.Filtered && !had && c.Tombstone {
 		return c, false, nil
 	}
-	c.Old, c.HasOld = old, had
+	c.Old, c.HasOld, c.Stale = old, had, false
 	at := c.Time.UnixMilli()
 	if c.Tombstone {
 		return c, true, u.Rows.Delete(at)

@@ -53,6 +53,12 @@ func GetterOf[K, V any](o Out) (func(graph.Env) (wire.Getter[K, V], error), []st
 	return getter, t.Stores
 }
 
+// AsOfOf returns how versions of a table's rows are read, once it has been emitted; nil when it keeps none.
+func AsOfOf[K, V any](o Out) func(graph.Env) (wire.AsOf[K, V], error) {
+	asOf, _ := o.Node.Table.AsOf.(func(graph.Env) (wire.AsOf[K, V], error))
+	return asOf
+}
+
 // CloseAfter returns how far stream time has to be past the end of a window until the window changes no more, for a table whose keys
 // are windows: that of the windowed aggregation it was made by, the longest where there are several. ok is false when there is none.
 func CloseAfter(o Out) (after time.Duration, ok bool) {

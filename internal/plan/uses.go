@@ -23,11 +23,7 @@ func (c *Compile) Use(s *storespec.Spec) (string, error) {
 	case c.used[s.Name] == s:
 		return s.Name, nil
 	}
-	kind := graph.Timestamped
-	if s.Plain {
-		kind = graph.Plain
-	}
-	if err := c.Store(newStore(s.Name, kind, s.Settings)); err != nil {
+	if err := c.Store(newUsed(s)); err != nil {
 		return "", err
 	}
 	c.used[s.Name] = s
@@ -44,7 +40,16 @@ func (c *Compile) tableStore(s *storespec.Spec) error {
 	case n.Table.Store == "" || c.FindStore(n.Table.Store) == nil:
 		return fmt.Errorf("the table made by %s at %s keeps no store; keep one with table.Materialize, or without store.OnDemand", n.Op, n.pos)
 	}
+	if has := refersTo[c.FindStore(n.Table.Store).Kind]; has != refersTo[kindOf(s)] {
+		return fmt.Errorf("the table made by %s at %s keeps a store of another kind; refer to it with %s", n.Op, n.pos, has)
+	}
 	return nil
+}
+
+// refersTo is how the stores of tables are referred to.
+var refersTo = map[graph.StoreKind]string{
+	graph.Timestamped: "KTable.Store", graph.Plain: "KTable.Store",
+	graph.Window: "table.WindowStore", graph.Session: "table.SessionStore", graph.Versioned: "table.VersionedStore",
 }
 
 // Uses is Use for the references among deps; the others are outputs.
@@ -72,6 +77,27 @@ func (c *Compile) AddStore(name string, s storespec.Settings) error {
 func (c *Compile) AddStoreOf(shape graph.Store, s storespec.Settings) error {
 	shape.InMemory, shape.Changelog, shape.Config = s.InMemory, !s.NoChangelog, maps.Clone(s.Config)
 	return c.Store(&shape)
+}
+
+func kindOf(s *storespec.Spec) graph.StoreKind {
+	switch {
+	case s.Layout == storespec.Window:
+		return graph.Window
+	case s.Layout == storespec.Session:
+		return graph.Session
+	case s.Layout == storespec.Versioned:
+		return graph.Versioned
+	case s.Plain:
+		return graph.Plain
+	}
+	return graph.Timestamped
+}
+
+// newUsed returns the store that a reference of a user's describes.
+func newUsed(s *storespec.Spec) *graph.Store {
+	g := newStore(s.Name, kindOf(s), s.Settings)
+	g.Size, g.Retention, g.Duplicates = s.Size, s.Retention, s.Settings.Duplicates
+	return g
 }
 
 func newStore(name string, kind graph.StoreKind, s storespec.Settings) *graph.Store {

@@ -26,8 +26,10 @@ type Settings struct {
 	Retention   time.Duration     // how long rows of window and session stores are kept; 0: as long as their operator needs
 	// SourceIsChangelog has the store restored from the topic that it is read from.
 	SourceIsChangelog bool
-	Name              string // that the stores' names begin with; empty: the step's
-	Shared            bool   // one store for both sides of a join
+	Name              string        // that the stores' names begin with; empty: the step's
+	Shared            bool          // one store for both sides of a join
+	Versions          time.Duration // how far back versions of rows are kept; 0: there are none
+	Duplicates        bool          // of window stores: all that is put for one key and start is kept
 }
 
 // The names of the options, as errors say them.
@@ -42,6 +44,8 @@ const (
 	SourceIsChangelog = "store.SourceIsChangelog"
 	Name              = "store.Name"
 	Shared            = "store.Shared"
+	Versions          = "store.Versions"
+	Duplicates        = "store.Duplicates"
 )
 
 // Read applies options and says which of them are wrong here: zero ones, those that do not apply, and those that contradict
@@ -68,6 +72,10 @@ func Read(options []Option, allowed ...string) (Settings, error) {
 	if s.OnDemand && s.UntilCommit {
 		errs = append(errs, fmt.Errorf("%s needs the store that %s may do without", UntilCommit, OnDemand))
 	}
+	if s.Versions > 0 && (s.OnDemand || s.UntilCommit || s.SourceIsChangelog) {
+		errs = append(errs, fmt.Errorf("%s goes with none of %s, %s and %s: a store of versions is always kept, sends each update, and has all of them in its changelog",
+			Versions, OnDemand, UntilCommit, SourceIsChangelog))
+	}
 	return s, errors.Join(errs...)
 }
 
@@ -78,12 +86,27 @@ func these(allowed []string) string {
 	return strings.Join(allowed, ", ") + " do"
 }
 
+// Layout is what the rows of a store have besides a key.
+type Layout uint8
+
+// The layouts.
+const (
+	KeyValue Layout = iota
+	Window
+	Session
+	Versioned
+)
+
 // Spec is a store as a reference names it.
 type Spec struct {
-	Name     string
-	Plain    bool // rows keep no times
-	Settings Settings
-	Err      error // mistakes in what was given to make the reference
+	Name   string
+	Plain  bool // rows keep no times
+	Layout Layout
+	Size   time.Duration // of windows
+	// Retention is how long rows of other layouts than KeyValue are kept.
+	Retention time.Duration
+	Settings  Settings
+	Err       error // mistakes in what was given to make the reference
 	// Table is the *plan.Node of the table whose store it is; nil when the first step that uses the reference makes the store.
 	Table any
 }
