@@ -10,6 +10,7 @@ import (
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/window"
 )
 
 var (
@@ -348,4 +349,23 @@ func ExampleAggregateRows() {
 	// r 9
 	// r 5
 	// g 3
+}
+
+// One mail an hour and customer, with what was bought in it, once nothing can be added any more.
+func ExampleSuppressUntilClose() {
+	b := stream.NewBuilder()
+	hour := window.Tumbling(time.Hour).Grace(5 * time.Minute)
+	bought := table.ReduceWindows(stream.GroupByKey(stream.From(b, texts)), hour, "bought", func(all, item string) string { return all + " " + item })
+	final := table.SuppressUntilClose(bought, "bought-final", table.MaxBytes(64<<20).StopWhenFull())
+	stream.To(stream.MapKeys(table.ToStream(final), window.Key[string].String), results)
+
+	d := run(b)
+	in, start := testdriver.Input(d, texts), time.UnixMilli(0)
+	in.At(start.Add(10*time.Minute)).Send("anna", "tea")
+	in.At(start.Add(62*time.Minute)).Send("anna", "milk")
+	in.At(start.Add(50*time.Minute)).Send("anna", "cake") // late, and in time
+	in.At(start.Add(65*time.Minute)).Send("ben", "tea")
+	in.At(start.Add(59*time.Minute)).Send("anna", "jam") // too late
+	printed(d, results)
+	// Output: anna@1970-01-01T00:00:00Z/1970-01-01T01:00:00Z tea cake
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/window"
 )
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
@@ -251,4 +252,112 @@ func TestOracleSuppressFor(t *testing.T) {
 			}
 		}
 	}
+}
+
+type windowKey = window.Key[string]
+
+// finals writes the final results of t as key@start-end=value.
+func finals[V any](t table.KTable[windowKey, V], opts ...store.Option) {
+	s := table.ToStream(table.SuppressUntilClose(t, "final", table.Unbounded(), opts...))
+	stream.To(stream.Map(s, func(k windowKey, v V) (string, string) {
+		return fmt.Sprintf("%s[%d-%d]", k.Key, k.Start.UnixMilli(), k.End.UnixMilli()), fmt.Sprint(v)
+	}), results)
+}
+
+func countsIn(b *stream.Builder, w window.Any, opts ...store.Option) table.KTable[windowKey, int64] {
+	return table.CountWindows(stream.GroupByKey(stream.From(b, texts)), w, "n", opts...)
+}
+
+// TestFinalResultsAreFinal at the very time at which a sliding window or a session may still change; Kafka Streams sends it then, and again.
+func TestFinalResultsAreFinal(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		w    window.Any
+		in   []string
+		want string
+	}{
+		{"sliding", window.Sliding(ms(10)), []string{"a=v@20", "b=v@20", "a=v@15", "a=v@20", "b=v@40", "c=v@41"},
+			"a[10-20]=3@20 b[10-20]=1@20 a[16-26]=2@20 b[30-40]=1@40"},
+		{"sessions", window.Sessions(ms(5)).Grace(0), []string{"a=v@0", "a=v@4", "b=v@9", "a=v@9", "b=v@40"}, "a[0-9]=3@9 b[9-9]=1@9"},
+		{"tumbling: its end is no part of it", window.Tumbling(ms(10)).Grace(ms(5)), []string{"a=v@3", "a=v@14", "a=v@9", "a=v@15", "a=v@9", "b=v@25"},
+			"a[0-10]=2@9 a[10-20]=2@15"},
+	} {
+		for name, crash := range map[string]func(*testdriver.Driver){
+			"": func(*testdriver.Driver) {}, "crashes": (*testdriver.Driver).Restart, "disks lost": (*testdriver.Driver).Wipe,
+		} {
+			t.Run(tt.name+" "+name, func(t *testing.T) {
+				d := drive(t, func(b *stream.Builder) { finals(countsIn(b, tt.w, store.Retention(time.Hour))) })
+				for _, x := range tt.in {
+					send(d, texts, x)
+					crash(d)
+				}
+				assert.Equal(t, tt.want, taken(d, results))
+			})
+		}
+	}
+}
+
+// TestFinalResultsOfWhatFollowsFromWindows: whatever stands between the windows and the suppression.
+func TestFinalResultsOfWhatFollowsFromWindows(t *testing.T) {
+	w := window.Tumbling(ms(10)).Grace(ms(5))
+	for name, f := range map[string]func(b *stream.Builder) table.KTable[windowKey, int64]{
+		"filter": func(b *stream.Builder) table.KTable[windowKey, int64] {
+			return table.Filter(countsIn(b, w), func(_ windowKey, n int64) bool { return n != 3 })
+		},
+		"kept map": func(b *stream.Builder) table.KTable[windowKey, int64] {
+			m := table.MapRows(countsIn(b, w), func(_ windowKey, n int64, row bool) (int64, bool) { return n, row && n != 3 })
+			return table.Materialize(m, "kept")
+		},
+		"counted again": func(b *stream.Builder) table.KTable[windowKey, int64] {
+			again := stream.GroupByKey(table.ToStream(countsIn(b, w)))
+			return table.Count(again, "again").DeleteWhen(func(_ windowKey, n int64) bool { return n == 3 })
+		},
+		"deleted by the aggregation": func(b *stream.Builder) table.KTable[windowKey, int64] {
+			return countsIn(b, w).DeleteWhen(func(_ windowKey, n int64) bool { return n == 3 })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := drive(t, func(b *stream.Builder) { finals(f(b), store.InMemory()) })
+			send(d, texts, "a=v@1", "a=v@2", "b=v@3", "a=v@4", "c=v@14", "b=v@5")
+			d.Restart()
+			assert.Empty(t, taken(d, results))
+			send(d, texts, "c=v@15")
+			assert.Equal(t, "b[0-10]=2@5", taken(d, results), "a window that is gone has no result")
+		})
+	}
+}
+
+// TestTheChangelogOfFinalResultsIsThatOfKafkaStreams: keys with the start of their window, and the window's end as buffer time.
+func TestTheChangelogOfFinalResultsIsThatOfKafkaStreams(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) { finals(countsIn(b, window.Tumbling(ms(10)))) })
+	send(d, texts, "a=v@253")
+	out := testdriver.Output(d, stream.NewTopic("testdriver-final-changelog", serde.Bytes, serde.Bytes)).Take()
+	require.Len(t, out, 1)
+	assert.Equal(t, "61"+"00000000000000fa", hex.EncodeToString(out[0].Key))
+	assert.Equal(t, "0000000000000104", hex.EncodeToString(out[0].Value[len(out[0].Value)-8:]))
+}
+
+func TestMistakesOfFinalResults(t *testing.T) {
+	w := window.Tumbling(ms(10))
+	for want, f := range map[string]func(b *stream.Builder){
+		"would send results before they are final": func(b *stream.Builder) { table.SuppressUntilClose(countsIn(b, w), "s", table.MaxRecords(5)) },
+		"when it is full; give it StopWhenFull": func(b *stream.Builder) {
+			table.SuppressUntilClose(countsIn(b, w), "s", table.MaxBytes(5).StopWhenFull().EmitEarly())
+		},
+		"its buffer is zero":       func(b *stream.Builder) { table.SuppressUntilClose(countsIn(b, w), "s", table.Buffer{}) },
+		"of its table have no end": func(b *stream.Builder) { finals(countsIn(b, window.Unlimited(ms0(0)))) },
+		"has no windows that close": func(b *stream.Builder) {
+			finals(table.From(b, stream.NewTopic("w", window.SessionKey(serde.String), serde.String), "w"))
+		},
+	} {
+		b := stream.NewBuilder()
+		f(b)
+		_, err := b.Build()
+		require.Error(t, err, want)
+		assert.Contains(t, err.Error(), want)
+	}
+	b := stream.NewBuilder()
+	stream.To(table.ToStream(table.SuppressUntilClose(countsIn(b, w), "s", table.MaxBytes(1<<20).StopWhenFull())), stream.NewTopic("w", window.TimeKey(serde.String, w), serde.Int64))
+	_, err := b.Build()
+	require.NoError(t, err)
 }

@@ -52,6 +52,9 @@ func newWindowed[K, A any](opname, kind string, w window.Any, name string, opts 
 	x.spec = w.Plan()
 	n.Mistake(x.spec.Check())
 	n.Table.Aggregates, n.Table.Windowed, n.Table.CloseAfter = true, true, x.spec.CloseAfter()
+	if x.spec.Kind == windowspec.Unlimited {
+		n.Table.CloseAfter = plan.Never
+	}
 	n.Table.EndIncluded = x.spec.Kind == windowspec.Session || x.spec.Kind == windowspec.Sliding
 	return x
 }

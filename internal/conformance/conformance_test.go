@@ -102,6 +102,7 @@ func refusals() map[string]func(*stream.Builder) {
 	for _, group := range []map[string]func(*stream.Builder){
 		refused,
 		refusedWindows,
+		refusedSuppressions,
 	} {
 		maps.Copy(all, group)
 	}

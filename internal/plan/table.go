@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
@@ -42,6 +43,9 @@ type Table struct {
 	EndIncluded bool
 }
 
+// Never is the CloseAfter of windows without end.
+const Never = time.Duration(math.MaxInt64)
+
 // TableOf returns the table that an output is.
 func TableOf(o Out) *Table { return o.Node.Table }
 
@@ -66,10 +70,11 @@ func CloseAfter(o Out) (after time.Duration, ok bool) {
 		return 0, false
 	}
 	if t := o.Node.Table; t != nil && t.Windowed {
-		if t.EndIncluded {
-			return t.CloseAfter + time.Millisecond, true
+		after = t.CloseAfter
+		if t.EndIncluded && after != Never {
+			after += time.Millisecond
 		}
-		return t.CloseAfter, true
+		return after, true
 	}
 	for _, in := range o.Node.inputs {
 		if d, some := CloseAfter(in); some {
