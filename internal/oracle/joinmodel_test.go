@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 )
@@ -335,10 +336,27 @@ func (s streamStream) window(e event) (from, to int64) {
 	return e.at - s.after, e.at + s.before
 }
 
-// due is until when partners of a record may come.
-func (s streamStream) due(e event) int64 {
+// passed is when the window of a record has passed, due when it has closed.
+func (s streamStream) passed(e event) int64 {
 	_, to := s.window(e)
-	return to + s.grace
+	return to
+}
+
+func (s streamStream) due(e event) int64 { return s.passed(e) + s.grace }
+
+// notKept is what becomes of a record that is joined with what is there.
+const notKept = "record joined, but too late to be kept for later partners"
+
+// keeps says whether a record is kept for partners, or still there, after some records: for as long as its window may be open by the
+// times of its own side.
+func (s streamStream) keeps(h []event, e event) bool {
+	newest := int64(math.MinInt64 / 2)
+	for _, x := range h {
+		if x.kind == record && x.topic == e.topic && x.key.ok && x.value.ok {
+			newest = max(newest, x.at)
+		}
+	}
+	return e.at >= newest-s.before-s.after-s.grace
 }
 
 func (s streamStream) pairs(e event) bool {
@@ -382,7 +400,7 @@ func (s streamStream) model(h []event) [][]row {
 		if e.at == st {
 			waiting = s.flush(waiting, st, func(x event) { out[i] = append(out[i], s.alone(x, e.n)) })
 		}
-		partners := s.partners(h[:i], e, st)
+		partners := s.partners(h[:i], e)
 		for _, p := range partners {
 			waiting = slices.DeleteFunc(waiting, func(x event) bool { return x.topic == p.topic && x.key == p.key && x.at == p.at })
 			if e.topic == s.l {
@@ -391,9 +409,12 @@ func (s streamStream) model(h []event) [][]row {
 				out[i] = append(out[i], s.row(p.value, e.value, e.key, max(e.at, p.at), e.n))
 			}
 		}
+		if !s.keeps(h[:i], e) {
+			out[i] = append(out[i], drop(notKept))
+		}
 		switch {
 		case len(partners) > 0 || !s.pairs(e):
-		case s.due(e) < st:
+		case s.passed(e) < st:
 			out[i] = append(out[i], s.alone(e, e.n))
 		default:
 			waiting = append(waiting, e)
@@ -422,15 +443,14 @@ func (s streamStream) flush(waiting []event, st int64, emit func(event)) (rest [
 	return slices.DeleteFunc(waiting, func(x event) bool { return s.due(x) < st })
 }
 
-// partners are the records of the other side that came before e and lie in its window, none once that has closed.
-func (s streamStream) partners(h []event, e event, st int64) []event {
-	if s.due(e) < st {
-		return nil
-	}
+// partners are the records of the other side that came before e, lie in its window, and are still there.
+func (s streamStream) partners(h []event, e event) (out []event) {
 	from, to := s.window(e)
-	out := filtered(h, func(p event) bool {
-		return (p.topic == s.l || p.topic == s.r) && p.topic != e.topic && p.key == e.key && p.value.ok && from <= p.at && p.at <= to
-	})
+	for i, p := range h {
+		if p.kind == record && (p.topic == s.l || p.topic == s.r) && p.topic != e.topic && p.key == e.key && p.value.ok && from <= p.at && p.at <= to && s.keeps(h[:i], p) && s.keeps(h, p) {
+			out = append(out, p)
+		}
+	}
 	slices.SortStableFunc(out, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 	return out
 }
