@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
@@ -98,8 +99,8 @@ func (s *stores) tasks() []graph.TaskID {
 	seen := map[graph.TaskID]bool{}
 	var out []graph.TaskID
 	for _, n := range names {
-		st := s.g.Store(n.Store)
-		if st == nil || st.InMemory {
+		st := s.g.Store(strings.TrimSuffix(n.Store, headed))
+		if st == nil || onDisk(st) != n.Store || st.InMemory {
 			continue
 		}
 		id := graph.TaskID{Sub: st.Sub, Partition: n.Partition}
@@ -117,7 +118,7 @@ func (s *stores) borrow(st *graph.Store, partition int32, pressed func()) (store
 	if st.InMemory {
 		kind = state.InMemory
 	}
-	e, info, err := s.dir.Borrow(state.Name{Store: st.Name, Partition: partition}, kind, pressed)
+	e, info, err := s.dir.Borrow(state.Name{Store: onDisk(st), Partition: partition}, kind, pressed)
 	if info.Aside != "" {
 		s.logger.Error("millstream: a store's file cannot be trusted; it was moved aside, and the store will be restored",
 			"store", st.Name, "partition", partition, "aside", info.Aside, "reason", info.Reason)
@@ -125,9 +126,20 @@ func (s *stores) borrow(st *graph.Store, partition int32, pressed func()) (store
 	return e, err
 }
 
+// headed is behind the names of directories of stores that keep headers, whose rows have others. No store's name has a plus.
+const headed = "+headers"
+
+// onDisk is the name that a store has in the state directory.
+func onDisk(st *graph.Store) string {
+	if st.KeepHeaders {
+		return st.Name + headed
+	}
+	return st.Name
+}
+
 // giveBack takes a store partition back, with what is not settled undone or to be undone.
 func (s *stores) giveBack(name string, partition int32) {
-	if err := s.dir.Return(state.Name{Store: name, Partition: partition}, true, time.Now()); err != nil {
+	if err := s.dir.Return(state.Name{Store: onDisk(s.g.Store(name)), Partition: partition}, true, time.Now()); err != nil {
 		s.logger.Error("millstream: closing a store", "store", name, "partition", partition, "error", err)
 	}
 }

@@ -8,7 +8,8 @@ import (
 // Entry is a row of an Engine. Key and Value live until the next call on the engine.
 type Entry struct {
 	Key, Value []byte
-	Time       int64 // milliseconds since 1970; -1: unknown
+	Time       int64   // milliseconds since 1970; -1: unknown
+	Headers    Headers // of stores that keep them, in memory of their own
 }
 
 // Range says which keys a scan visits and in which direction. The zero Range is all keys, ascending.
@@ -40,6 +41,8 @@ type Change struct {
 	Key   []byte
 	Value []byte // nil: deleted
 	Time  int64
+	// Headers are those of the changelog's record, where the store keeps headers.
+	Headers Headers
 }
 
 // Checkpoint says which part of its changelog a store contains. Formats: docs/format.

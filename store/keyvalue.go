@@ -39,6 +39,8 @@ type Row[K, V any] struct {
 	Value V
 	// Time is that of the record that last changed the row; the zero Time in stores that keep none.
 	Time time.Time
+	// Headers are those of the record that last changed the row, in stores made with KeepHeaders.
+	Headers Headers
 }
 
 // Stamped is a value with the time of its row, as the stores made by NewTimestamped hold it.
@@ -46,6 +48,8 @@ type Stamped[V any] struct {
 	Value V
 	// Time is kept to the millisecond. A zero Time is written as that of the record being processed.
 	Time time.Time
+	// Headers are kept in stores made with KeepHeaders; others leave them out.
+	Headers Headers
 }
 
 // Bound is one end of a range. K is the type of the store's keys: give a constant its type, as in store.From(int64(7)).

@@ -7,7 +7,8 @@ type WindowEntry struct {
 	Key        []byte
 	Start, End int64 // milliseconds since 1970; End of a window is Start plus the store's size, that of a session its last record's time
 	Value      []byte
-	Time       int64 // of the row; of sessions it is End
+	Time       int64   // of the row; of sessions it is End
+	Headers    Headers // of stores that keep them, in memory of their own
 }
 
 // WindowBytes is a store of rows that have a key and the start of a window, of one partition, as operators use it. It is owned
@@ -58,6 +59,8 @@ type SessionBytes interface {
 type Version struct {
 	Value    []byte // nil: deleted
 	From, To int64  // valid from From, included, to To, excluded; To is math.MaxInt64 for the latest
+	// Headers are those of stores that keep them, in memory of their own, of versions that a scan visits.
+	Headers Headers
 }
 
 // VersionedBytes is a store that keeps the versions of its rows (KIP-889). Versions that ended longer than the history

@@ -125,3 +125,15 @@ func Shared() Option {
 		return nil
 	}}
 }
+
+// KeepHeaders keeps with each row the headers of the record that last changed it. They are on the records of the changelog, as Kafka
+// Streams 4.3 writes them, and who reads the store finds them beside the row's time: in Row, in Stamped, in the rows of windows. What
+// steps send on does not change: results have the headers of the record that led to them, whatever the stores hold that they read.
+//
+// A store on disk that is given this option later, or loses it, is restored in full from its changelog.
+func KeepHeaders() Option {
+	return Option{Name: storespec.Headers, Apply: func(s *storespec.Settings) error {
+		s.Headers = true
+		return nil
+	}}
+}

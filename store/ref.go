@@ -44,7 +44,11 @@ func NewTimestamped[K, V any](name string, key serde.Serde[K], value serde.Serde
 func newRef[K, V any](name string, plain bool, opts []Option, key serde.Serde[K], rows func() (values[V], error)) KeyValueRef[K, V] {
 	d := &def[K, V]{key: func() (serde.Serde[K], error) { return key, nil }, rows: rows}
 	d.spec = storespec.Spec{Name: name, Plain: plain}
-	d.spec.Settings, d.spec.Err = storespec.Read(opts, storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig)
+	allowed := []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
+	if !plain {
+		allowed = append(allowed, storespec.Headers)
+	}
+	d.spec.Settings, d.spec.Err = storespec.Read(opts, allowed...)
 	if key == nil {
 		d.spec.Err = errors.Join(d.spec.Err, errors.New("the store has no serde for its keys"))
 	}
@@ -52,6 +56,21 @@ func newRef[K, V any](name string, plain bool, opts []Option, key serde.Serde[K]
 		d.spec.Err = errors.Join(d.spec.Err, errors.New("the store has no serde for its values"))
 	}
 	return KeyValueRef[K, V]{d}
+}
+
+// StampedTableRef is TableRef for values with the times of their rows. For the packages of this module.
+func StampedTableRef[K, V any](name string, table any, key func() (serde.Serde[K], error), value func() (serde.Serde[V], error)) KeyValueRef[K, Stamped[V]] {
+	return KeyValueRef[K, Stamped[V]]{&def[K, Stamped[V]]{
+		spec: storespec.Spec{Name: name, Table: table},
+		key:  key,
+		rows: func() (values[Stamped[V]], error) {
+			s, err := value()
+			if err != nil {
+				return nil, err
+			}
+			return newStamped(name, s)
+		},
+	}}
 }
 
 // TableRef returns a reference to the store of a table, which table, a node, makes. For the packages of this module.
@@ -96,6 +115,7 @@ func (r KeyValueRef[K, V]) open(o Opener) (*keyValue[K, V], error) {
 	if h.Bytes == nil {
 		return nil, s.wrapOpen(errors.New("it is no key-value store"))
 	}
+	s.keeper, _ = h.Bytes.(HeaderKeeper)
 	key, err := d.key()
 	if err != nil {
 		return nil, s.wrapOpen(err)

@@ -18,13 +18,16 @@ type keyValue[K, V any] struct {
 	key   *rowserde.Side[K]
 	value values[V]
 	timed bool
-	err   error // why it could not be opened
+
+	keeper HeaderKeeper // nil: it keeps none
+	err    error        // why it could not be opened
 }
 
 // values is how the values of a store are written: as they are, or with the time of the row.
 type values[V any] interface {
 	encode(v V, now func() int64) (b []byte, at int64, err error)
-	decode(b []byte, at int64) (V, error)
+	decode(b []byte, at int64, h Headers) (V, error)
+	headers(v V) Headers
 }
 
 type plain[V any] struct{ side *rowserde.Side[V] }
@@ -39,7 +42,8 @@ func (p plain[V]) encode(v V, now func() int64) ([]byte, int64, error) {
 	return b, now(), err
 }
 
-func (p plain[V]) decode(b []byte, _ int64) (V, error) { return p.side.Decode(b) }
+func (p plain[V]) decode(b []byte, _ int64, _ Headers) (V, error) { return p.side.Decode(b) }
+func (p plain[V]) headers(V) Headers                              { return nil }
 
 type stamped[V any] struct{ side *rowserde.Side[V] }
 
@@ -58,10 +62,12 @@ func (p stamped[V]) encode(v Stamped[V], now func() int64) ([]byte, int64, error
 	return b, v.Time.UnixMilli(), err
 }
 
-func (p stamped[V]) decode(b []byte, at int64) (Stamped[V], error) {
+func (p stamped[V]) decode(b []byte, at int64, h Headers) (Stamped[V], error) {
 	v, err := p.side.Decode(b)
-	return Stamped[V]{Value: v, Time: moment(at)}, err
+	return Stamped[V]{Value: v, Time: moment(at), Headers: h}, err
 }
+
+func (p stamped[V]) headers(v Stamped[V]) Headers { return v.Headers }
 
 // moment is the time of a row; rows that Kafka Streams restored from old changelogs may have none.
 func moment(ms int64) time.Time {
@@ -87,7 +93,13 @@ func (s *keyValue[K, V]) get(k []byte) (v V, ok bool, err error) {
 	if !ok {
 		return v, false, nil
 	}
-	if v, err = s.value.decode(b, at); err != nil {
+	var h Headers
+	if s.keeper != nil {
+		if h, err = s.keeper.Kept(); err != nil {
+			return v, false, s.wrap("get", k, err)
+		}
+	}
+	if v, err = s.value.decode(b, at, h); err != nil {
 		return v, false, s.wrap("decode the value", k, err)
 	}
 	return v, true, nil
@@ -105,6 +117,9 @@ func (s *keyValue[K, V]) put(k []byte, v V) error {
 	b, at, err := s.value.encode(v, s.now)
 	if err != nil {
 		return s.wrap("encode the value", k, err)
+	}
+	if s.keeper != nil {
+		s.keeper.Keep(s.value.headers(v))
 	}
 	if err := s.rows.Put(k, b, at); err != nil {
 		return s.wrap("put", k, err)
@@ -195,11 +210,11 @@ func (s *keyValue[K, V]) row(e Entry, err error) (Row[K, V], error) {
 	if err != nil {
 		return Row[K, V]{}, s.wrap("decode the key", e.Key, err)
 	}
-	v, err := s.value.decode(e.Value, e.Time)
+	v, err := s.value.decode(e.Value, e.Time, e.Headers)
 	if err != nil {
 		return Row[K, V]{}, s.wrap("decode the value", e.Key, err)
 	}
-	row := Row[K, V]{Key: k, Value: v}
+	row := Row[K, V]{Key: k, Value: v, Headers: e.Headers}
 	if s.timed {
 		row.Time = moment(e.Time)
 	}

@@ -62,6 +62,7 @@ func foldInlet[K, V, A any](f *op.Fold[K, V, A], n *graph.Node, env graph.Env, s
 			env.Drop(n, graph.NoValue)
 			return nil
 		}
+		f.Rows.Keep(r.Headers)
 		res, err := f.Record(r.Key, r.Value, r.Time.UnixMilli())
 		if err != nil {
 			return refused(env, n, store, err)

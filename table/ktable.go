@@ -78,6 +78,17 @@ func tableRef[K, V any](n *plan.Node) store.KeyValueRef[K, V] {
 		func() (serde.Serde[V], error) { return plan.ValueSerde[V](n) })
 }
 
+// Stamped is Store for values with the times of their rows, and their headers where the store keeps them.
+func (t KTable[K, V]) Stamped() store.KeyValueRef[K, store.Stamped[V]] {
+	n := t.node()
+	if n == nil {
+		return store.KeyValueRef[K, store.Stamped[V]]{}
+	}
+	return store.StampedTableRef(n.Table.Store, n,
+		func() (serde.Serde[K], error) { return plan.KeySerde[K](n) },
+		func() (serde.Serde[V], error) { return plan.ValueSerde[V](n) })
+}
+
 func (t KTable[K, V]) node() *plan.Node { return handle(t).Node() }
 
 func handle[K, V any](t KTable[K, V]) plan.Handle[K, V] { return plan.KTable[K, V](t).Handle() }

@@ -58,6 +58,7 @@ func upserts[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings, g *g
 		u, place := &op.Upsert[K, V]{Rows: rows, Old: t.WantOld || s.UntilCommit, Filtered: t.Filtered}, graph.PlaceOf(env)
 		return from(env, n, func(change wire.Change[K, V]) error {
 			place.Node = n // serdes are the user's code
+			rows.Keep(change.Headers)
 			change, ok, err := u.Change(change)
 			if err != nil {
 				return refused(env, n, t.Store, err)

@@ -41,7 +41,8 @@ func stored[K, V any](b *plan.Builder, opname, kind, name string, opts []store.O
 // The options that stores of tables take, those of tables that can be held back until the commit, those of tables that may keep versions,
 // too, and those of tables that can also do without a store.
 var (
-	storeOptions    = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
+	bufferOptions   = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
+	storeOptions    = append(slices.Clip(bufferOptions), storespec.Headers)
 	heldOptions     = append(slices.Clip(storeOptions), storespec.UntilCommit)
 	versionOptions  = append(slices.Clip(heldOptions), storespec.Versions)
 	optionalOptions = append(slices.Clip(versionOptions), storespec.OnDemand)

@@ -53,7 +53,7 @@ func suppressed[K, V any](t KTable[K, V], opname, name string, opts []store.Opti
 	}
 	n.GiveName(name)
 	n.CanFail = true
-	s, err := storespec.Read(opts, storeOptions...)
+	s, err := storespec.Read(opts, bufferOptions...)
 	n.Mistake(err)
 	of := func() *plan.Table { return plan.TableOf(n.Input(0)) }
 	own := &plan.Table{}

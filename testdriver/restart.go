@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/millstream-go/millstream/internal/changelog"
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/store"
@@ -91,7 +92,7 @@ func (d *Driver) restore(e store.Engine, s *graph.Store, p int32) error {
 		return e.Restore(changes, store.Checkpoint{Time: d.now})
 	}
 	for _, r := range d.log(d.changelog(s.Name)).partitions[p] {
-		changes = append(changes, store.Change{Key: r.Key, Value: r.Value, Time: r.Time})
+		changes = append(changes, changelog.Change(r.Key, r.Value, r.Time, r.Headers))
 	}
 	if len(changes) == 0 {
 		return nil

@@ -55,10 +55,16 @@ func (l *Log) Cut(ctx context.Context, p kafka.Producer) (epoch uint64, err erro
 // record is the changelog record of a change, as Kafka Streams writes it: the time on the record, the value plain.
 func (l *Log) record(c store.Change) kafka.ProduceRecord { return Record(c, l.Headers) }
 
-// Record is the record of a change in a changelog whose records have headers.
+// Record is the record of a change in a changelog whose records have headers, or headers of their own.
 func Record(c store.Change, headers []kafka.Header) kafka.ProduceRecord {
-	if c.Value == nil {
+	switch {
+	case c.Value == nil:
 		headers = nil
+	case len(c.Headers) > 0:
+		headers = make([]kafka.Header, len(c.Headers))
+		for i, h := range c.Headers {
+			headers[i] = kafka.Header(h)
+		}
 	}
 	return kafka.ProduceRecord{Key: c.Key, Value: c.Value, Headers: headers, Time: max(c.Time, 0)}
 }

@@ -131,10 +131,22 @@ func appendChanges(to []store.Change, b *kafka.Batch, end int64) []store.Change 
 			break
 		}
 		if r.Key != nil {
-			to = append(to, store.Change{Key: r.Key, Value: r.Value, Time: r.Time})
+			to = append(to, Change(r.Key, r.Value, r.Time, r.Headers))
 		}
 	}
 	return to
+}
+
+// Change is the inverse of Record. Only stores that keep headers look at them.
+func Change(key, value []byte, time int64, headers []kafka.Header) store.Change {
+	c := store.Change{Key: key, Value: value, Time: time}
+	if len(headers) > 0 {
+		c.Headers = make(store.Headers, len(headers))
+		for i, h := range headers {
+			c.Headers[i] = store.Header(h)
+		}
+	}
+	return c
 }
 
 // inbox is where a fetcher leaves batches for a goroutine that waits for them.

@@ -135,6 +135,8 @@ type Store struct {
 	Headers   []kafka.Header    // of the changelog's records that are no deletions: Kafka Streams marks the format of buffers so
 	Sub       int               // index in Graph.Subs
 
+	// KeepHeaders has the store keep the headers of records with its rows; they are on the changelog's records, too.
+	KeepHeaders bool
 	// Retention is how long rows of window, session and versioned stores are kept after the time they are for.
 	Retention time.Duration
 	// Size is that of the windows of a window store: from the start to the end.

@@ -21,6 +21,17 @@ type Partitions interface {
 // Handle returns what operators and references see of a store: of one partition, as Wrap returned it, or of Partitions. now is the
 // time that rows of plain stores are written with.
 func Handle(s *graph.Store, b store.Bytes, now func() int64) (store.Handle, error) {
+	if x, ok := b.(*headed); ok {
+		b = x.Engine
+	}
+	h, err := handle(s, b, now)
+	if err == nil && s.KeepHeaders {
+		h = withHeaders(h)
+	}
+	return h, err
+}
+
+func handle(s *graph.Store, b store.Bytes, now func() int64) (store.Handle, error) {
 	h := store.Handle{Time: now, Plain: s.Kind == graph.Plain}
 	if !Has(s.Kind) {
 		h.Bytes = b

@@ -51,10 +51,17 @@ type meta struct {
 
 // Wrap returns the engine as the task, its changelog and readers use it: e itself where the store is a key-value store.
 func Wrap(s *graph.Store, e store.Engine) (store.Engine, error) {
-	if !Has(s.Kind) {
-		return e, nil
+	if Has(s.Kind) {
+		l, err := newLog(s, e)
+		if err != nil {
+			return nil, err
+		}
+		e = l
 	}
-	return newLog(s, e)
+	if s.KeepHeaders {
+		e = &headed{e}
+	}
+	return e, nil
 }
 
 // Has is whether stores of a kind have a layout.

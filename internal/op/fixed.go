@@ -34,6 +34,7 @@ func (w *FixedWindows[K, V, A]) lastClosed(now int64) int64 { return now - w.Gra
 // Record folds r into its windows, by ascending start. A window takes records while stream time is less than its end and the grace
 // period; r may be late for some of its windows and not for others.
 func (w *FixedWindows[K, V, A]) Record(r topology.Record[K, V]) error {
+	w.Rows.Keep(r.Headers)
 	if err := w.See(r); err != nil {
 		return err
 	}

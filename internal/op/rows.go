@@ -23,6 +23,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 type Rows[K, V any] struct {
 	name  string
 	store store.Bytes
+	keep  func(store.Headers) // nil: the store keeps none
 	key   *rowserde.Side[K]
 	value *rowserde.Side[V]
 
@@ -32,7 +33,7 @@ type Rows[K, V any] struct {
 
 // Open returns the rows of a store.
 func Open[K, V any](name string, b store.Bytes, key serde.Serde[K], value serde.Serde[V]) (*Rows[K, V], error) {
-	r := &Rows[K, V]{name: name, store: b}
+	r := &Rows[K, V]{name: name, store: b, keep: store.Keep(b)}
 	var err error
 	if r.key, err = rowserde.New(key, name, true); err != nil {
 		return nil, fmt.Errorf("store %q: keys: %w", name, err)
@@ -41,6 +42,13 @@ func Open[K, V any](name string, b store.Bytes, key serde.Serde[K], value serde.
 		return nil, fmt.Errorf("store %q: values: %w", name, err)
 	}
 	return r, nil
+}
+
+// Keep says which headers the rows get that are saved from now on, if the store keeps any.
+func (r *Rows[K, V]) Keep(h store.Headers) {
+	if r.keep != nil {
+		r.keep(h)
+	}
 }
 
 // Get returns the row of k: a wire.Getter.

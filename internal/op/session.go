@@ -45,6 +45,7 @@ func (s *Sessions[K, V, A]) open(now int64) int64 { return now - s.Grace - s.Gap
 // Record folds r into the session that it makes of those no further away than the gap. They are deleted, which is sent, unless the
 // session is r's moment alone. Whether r is late is judged by the session that it makes: a late record may join one that is open.
 func (s *Sessions[K, V, A]) Record(r topology.Record[K, V]) error {
+	s.Rows.Keep(r.Headers)
 	if err := s.See(r); err != nil {
 		return err
 	}

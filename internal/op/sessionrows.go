@@ -13,6 +13,7 @@ import (
 type SessionRows[K, A any] struct {
 	name  string
 	store store.SessionBytes
+	keep  func(store.Headers) // nil: the store keeps none
 	key   *rowserde.Side[K]
 	value *rowserde.Side[A]
 
@@ -21,10 +22,17 @@ type SessionRows[K, A any] struct {
 
 // OpenSessions returns the rows of a session store.
 func OpenSessions[K, A any](name string, b store.SessionBytes, key serde.Serde[K], value serde.Serde[A]) (*SessionRows[K, A], error) {
-	s := &SessionRows[K, A]{name: name, store: b}
+	s := &SessionRows[K, A]{name: name, store: b, keep: store.Keep(b)}
 	var err error
 	s.key, s.value, err = sides(name, key, value)
 	return s, err
+}
+
+// Keep says which headers the rows get that are saved from now on, if the store keeps any.
+func (s *SessionRows[K, A]) Keep(h store.Headers) {
+	if s.keep != nil {
+		s.keep(h)
+	}
 }
 
 // Get returns the row of k: a wire.Getter. Its time is the session's end.

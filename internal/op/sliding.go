@@ -50,6 +50,7 @@ func (w *SlidingWindows[K, V, A]) lastClosed(now int64) int64 { return now - w.G
 
 // Record folds r into its windows, those that are not closed.
 func (w *SlidingWindows[K, V, A]) Record(r topology.Record[K, V]) error {
+	w.Rows.Keep(r.Headers)
 	if err := w.See(r); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 type WindowRows[K, A any] struct {
 	name  string
 	store store.WindowBytes
+	keep  func(store.Headers) // nil: the store keeps none
 	key   *rowserde.Side[K]
 	value *rowserde.Side[A]
 
@@ -26,7 +27,7 @@ type WindowRows[K, A any] struct {
 
 // OpenWindows returns the rows of a window store.
 func OpenWindows[K, A any](name string, b store.WindowBytes, key serde.Serde[K], value serde.Serde[A]) (*WindowRows[K, A], error) {
-	w := &WindowRows[K, A]{name: name, store: b}
+	w := &WindowRows[K, A]{name: name, store: b, keep: store.Keep(b)}
 	var err error
 	w.key, w.value, err = sides(name, key, value)
 	return w, err
@@ -43,6 +44,13 @@ func sides[K, A any](name string, key serde.Serde[K], value serde.Serde[A]) (*ro
 		return nil, nil, fmt.Errorf("store %q: values: %w", name, err)
 	}
 	return k, v, nil
+}
+
+// Keep says which headers the rows get that are saved from now on, if the store keeps any.
+func (w *WindowRows[K, A]) Keep(h store.Headers) {
+	if w.keep != nil {
+		w.keep(h)
+	}
 }
 
 // Get returns the row of k: a wire.Getter.

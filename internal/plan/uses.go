@@ -75,6 +75,7 @@ func (c *Compile) AddStore(name string, s storespec.Settings) error {
 
 // AddStoreOf makes a store of another kind for the current step: shape says its name, kind and times, s what the user chose.
 func (c *Compile) AddStoreOf(shape graph.Store, s storespec.Settings) error {
+	shape.KeepHeaders = s.Headers
 	shape.InMemory, shape.Changelog, shape.Config = s.InMemory, !s.NoChangelog, maps.Clone(s.Config)
 	return c.Store(&shape)
 }
@@ -102,6 +103,6 @@ func newUsed(s *storespec.Spec) *graph.Store {
 
 func newStore(name string, kind graph.StoreKind, s storespec.Settings) *graph.Store {
 	return &graph.Store{
-		Name: name, Kind: kind, InMemory: s.InMemory, Changelog: !s.NoChangelog && !s.SourceIsChangelog, Config: maps.Clone(s.Config),
+		Name: name, Kind: kind, KeepHeaders: s.Headers, InMemory: s.InMemory, Changelog: !s.NoChangelog && !s.SourceIsChangelog, Config: maps.Clone(s.Config),
 	}
 }

@@ -111,7 +111,7 @@ func Open(root, application string, o Options) (*Directory, error) {
 }
 
 // legal is what Kafka allows in names, less names that start with a dot: those are ours, and "..".
-var legal = regexp.MustCompile(`^[a-zA-Z0-9_-][a-zA-Z0-9._-]*$`)
+var legal = regexp.MustCompile(`^[a-zA-Z0-9_-][a-zA-Z0-9._-]*(\+headers)?$`)
 
 func checkName(what, name string) error {
 	if !legal.MatchString(name) {

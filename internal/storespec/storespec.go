@@ -23,6 +23,7 @@ type Settings struct {
 	OnDemand    bool
 	UntilCommit bool
 	Config      map[string]string // of the changelog topic
+	Headers     bool              // rows keep the headers of records
 	Retention   time.Duration     // how long rows of window and session stores are kept; 0: as long as their operator needs
 	// SourceIsChangelog has the store restored from the topic that it is read from.
 	SourceIsChangelog bool
@@ -40,6 +41,7 @@ const (
 	OnDemand    = "store.OnDemand"
 	Retention   = "store.Retention"
 	UntilCommit = "store.UntilCommit"
+	Headers     = "store.KeepHeaders"
 
 	SourceIsChangelog = "store.SourceIsChangelog"
 	Name              = "store.Name"

@@ -1,0 +1,139 @@
+package table_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/window"
+)
+
+var notes = stream.NewTopic("notes", serde.String, serde.String)
+
+func trace(v string) store.Headers { return store.Headers{{Name: "trace", Value: []byte(v)}} }
+
+func traced(d *testdriver.Driver, key, value, id string, ms int64) {
+	testdriver.Input(d, notes).At(time.UnixMilli(ms)).Header("trace", []byte(id)).Send(key, value)
+}
+
+func TestTablesKeepHeadersWhereAsked(t *testing.T) {
+	var rows, counts, kept store.KeyValueRef[string, store.Stamped[string]]
+	var number store.KeyValueRef[string, store.Stamped[int64]]
+	d := drive(t, func(b *stream.Builder) {
+		s := stream.From(b, notes)
+		rows = table.ToTable(s, "rows", store.KeepHeaders()).Stamped()
+		number = table.Count(stream.GroupByKey(s), "number", store.KeepHeaders()).Stamped()
+		joined := table.Reduce(stream.GroupByKey(s), "joined", func(a, v string) string { return a + v })
+		counts = joined.Stamped()
+		kept = table.Materialize(table.MapValues(joined, func(v string) string { return v + "!" }), "kept", store.KeepHeaders(), store.InMemory()).Stamped()
+	})
+	traced(d, "k", "a", "1", 1)
+	traced(d, "k", "b", "2", 2)
+	traced(d, "l", "c", "3", 3)
+	check := func() {
+		v, ok, err := rows.In(d).Get("k")
+		require.NoError(t, err)
+		assert.True(t, ok)
+		assert.Equal(t, store.Stamped[string]{Value: "b", Time: time.UnixMilli(2), Headers: trace("2")}, v)
+		n, _, err := number.In(d).Get("k")
+		require.NoError(t, err)
+		assert.Equal(t, store.Stamped[int64]{Value: 2, Time: time.UnixMilli(2), Headers: trace("2")}, n)
+		v, _, err = counts.In(d).Get("k")
+		require.NoError(t, err)
+		assert.Nil(t, v.Headers, "not asked for")
+		v, _, err = kept.In(d).Get("k")
+		require.NoError(t, err)
+		assert.Equal(t, store.Stamped[string]{Value: "ab!", Time: time.UnixMilli(2), Headers: trace("2")}, v)
+		var all []store.Headers
+		for row, err := range rows.In(d).All() {
+			require.NoError(t, err)
+			assert.Equal(t, row.Headers, row.Value.Headers)
+			all = append(all, row.Headers)
+		}
+		assert.Equal(t, []store.Headers{trace("2"), trace("3")}, all)
+	}
+	check()
+	log := d.Raw("testdriver-rows-changelog")
+	require.Len(t, log, 3)
+	assert.Equal(t, "b", string(log[1].Value))
+	assert.Equal(t, trace("2"), log[1].Headers)
+	d.Restart()
+	check()
+	d.Wipe()
+	check()
+}
+
+func TestWindowedTablesKeepHeadersInTheirChangelogs(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) {
+		g := stream.GroupByKey(stream.From(b, notes))
+		table.CountWindows(g, window.Tumbling(10*time.Millisecond), "fixed", store.KeepHeaders())
+		table.CountWindows(g, window.Sliding(10*time.Millisecond), "sliding", store.KeepHeaders())
+		table.CountWindows(g, window.Sessions(10*time.Millisecond), "sessions", store.KeepHeaders())
+	})
+	traced(d, "k", "a", "1", 1)
+	d.Wipe()
+	traced(d, "k", "b", "2", 2)
+	d.Wipe()
+	for _, name := range []string{"fixed", "sliding", "sessions"} {
+		log := d.Raw("testdriver-" + name + "-changelog")
+		require.NotEmpty(t, log, name)
+		n, last := int64(0), store.Headers(nil)
+		for _, r := range log {
+			if r.Value != nil {
+				v, err := serde.Int64.Decode(r.Value)
+				require.NoError(t, err, name)
+				if v >= n {
+					n, last = v, r.Headers
+				}
+			}
+		}
+		assert.EqualValues(t, 2, n, name)
+		assert.Equal(t, trace("2"), last, name)
+	}
+}
+
+func TestProcessorsKeepHeaders(t *testing.T) {
+	seen := store.NewTimestamped("seen", serde.String, serde.String, store.KeepHeaders())
+	d := drive(t, func(b *stream.Builder) {
+		stream.To(stream.Process(stream.From(b, notes), "p", func(c *stream.Context[string, string]) (func(record) error, error) {
+			s := seen.In(c)
+			return func(r record) error {
+				old, ok, err := s.Get(r.Key)
+				if ok {
+					c.Forward(record{Key: r.Key, Value: old.Value, Headers: old.Headers})
+				}
+				if err != nil {
+					return err
+				}
+				return s.Put(r.Key, store.Stamped[string]{Value: r.Value, Headers: r.Headers})
+			}, nil
+		}, seen), results)
+	})
+	traced(d, "k", "a", "1", 1)
+	d.Wipe()
+	traced(d, "k", "b", "2", 2)
+	out := testdriver.Output(d, results).Take()
+	require.Len(t, out, 1)
+	assert.Equal(t, "a", out[0].Value)
+	assert.Equal(t, trace("1"), out[0].Headers)
+	testdriver.Input(d, notes).At(time.UnixMilli(3)).Send("k", "c")
+	testdriver.Input(d, notes).At(time.UnixMilli(4)).Send("k", "d")
+	out = testdriver.Output(d, results).Take()
+	require.Len(t, out, 2)
+	assert.Nil(t, out[1].Headers, "a row put without headers has none")
+}
+
+func TestPlainStoresKeepNoHeaders(t *testing.T) {
+	b := stream.NewBuilder()
+	plain := store.NewKeyValue("plain", serde.String, serde.String, store.KeepHeaders())
+	stream.Process(stream.From(b, notes), "p", func(*stream.Context[string, string]) (func(record) error, error) { return nil, nil }, plain)
+	_, err := b.Build()
+	require.ErrorContains(t, err, "option store.KeepHeaders does not apply here")
+}
