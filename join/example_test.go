@@ -197,3 +197,50 @@ func ExampleStreamGlobalLeft() {
 	// c1 Iceland
 	// c2 somewhere
 }
+
+var (
+	shoppers  = stream.NewTopic("shoppers", serde.String, serde.String)  // name, by customer
+	purchases = stream.NewTopic("purchases", serde.String, serde.String) // customer, by order
+)
+
+func ExampleForeignKey() {
+	b := stream.NewBuilder()
+	withName := join.ForeignKey(table.From(b, purchases, "purchases"), table.From(b, shoppers, "shoppers"), "purchase-names",
+		func(_, customer string) (string, bool) { return customer, customer != "" },
+		func(customer, name string) string { return fmt.Sprintf("%s bought by %s", customer, name) })
+	stream.To(table.ToStream(withName), offers)
+
+	d := run(b)
+	testdriver.Input(d, purchases).Send("o1", "c1")
+	testdriver.Input(d, purchases).Send("o2", "c1")
+	testdriver.Input(d, shoppers).Send("c1", "Ann") // both are joined
+	testdriver.Input(d, purchases).Delete("o1")
+	printed(d)
+	// Output:
+	// o1 c1 bought by Ann
+	// o2 c1 bought by Ann
+	// o1 deleted
+}
+
+func ExampleForeignKeyLeft() {
+	b := stream.NewBuilder()
+	withName := join.ForeignKeyLeft(table.From(b, purchases, "purchases"), table.From(b, shoppers, "shoppers"), "purchase-names",
+		func(_, customer string) (string, bool) { return customer, customer != "" },
+		func(_, name string, ok bool) string {
+			if !ok {
+				return "bought by somebody"
+			}
+			return "bought by " + name
+		})
+	stream.To(table.ToStream(withName), offers)
+
+	d := run(b)
+	testdriver.Input(d, purchases).Send("o1", "c1")
+	testdriver.Input(d, shoppers).Send("c1", "Ann")
+	testdriver.Input(d, shoppers).Delete("c1")
+	printed(d)
+	// Output:
+	// o1 bought by somebody
+	// o1 bought by Ann
+	// o1 bought by somebody
+}

@@ -51,6 +51,7 @@ func programs() map[string]program {
 		tables,
 		tableJoins,
 		tableGroups,
+		foreignKeys,
 		streamTable,
 		streamStream,
 		stores,

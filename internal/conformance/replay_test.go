@@ -30,6 +30,8 @@ var javaCounts = []string{
 	"record too late: its window is closed",
 	"older than what its store keeps",
 	"update older than the row's latest version",
+	"row without foreign key",
+	"answer to a row that has changed since",
 	"record does not decode",
 	"function failed",
 	"record could not be written",

@@ -13,6 +13,8 @@ const (
 	ProduceSkipped = "record could not be written"
 	HeldBack       = "record held back by middleware"
 	NoBranch       = "record matched no branch"
+	NoForeignKey   = "row without foreign key"
+	StaleAnswer    = "answer to a row that has changed since" // of foreign-key joins: the row's own answer is still to come
 	StaleRow       = "update older than the row's latest version, left out of groups"
 	Stale          = "update older than the row's latest version" // of a table that keeps versions, where only the latest counts: joins
 	Expired        = "older than what its store keeps"            // window, session and versioned stores

@@ -9,7 +9,11 @@ import (
 // Link says that output i of the current call, which no handle has, leads to one node of the same call: what that node's Wire made is what
 // the outlet is, whatever its type. Calls that make several nodes share what they have in a task so.
 func (c *Compile) Link(i int, g *graph.Node) Out {
-	p := &graph.Port{Fan: func(inlets []any) any { return inlets[0] }}
+	p := &graph.Port{
+		Fan: func(inlets []any) any { return inlets[0] },
+		// Middleware goes around the steps of both sides; where they meet is inside them.
+		Around: func(_ *graph.Node, _ graph.Env, inlet, _ any) any { return inlet },
+	}
 	g.Ports = append(g.Ports, p)
 	o := Out{c.at, i}
 	c.ports[o] = port{g, p}
@@ -42,3 +46,9 @@ func tables(n *Node, f func(*Node) bool) bool {
 	}
 	return f(n) || slices.ContainsFunc(n.inputs, func(in Out) bool { return tables(in.Node, f) })
 }
+
+// SharePolicy gives n the policy of another node: both are one call of the user's, whose handle is that of the other.
+func (n *Node) SharePolicy(with *Node) { n.policy = with.policy }
+
+// Inner returns an output of records from a node of the current call, which no handle has.
+func Inner[K, V any](c *Compile, g *graph.Node) Out { return c.inner(addPort[K, V](g, "")) }

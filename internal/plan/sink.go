@@ -153,6 +153,9 @@ func (s *sink[K, V]) partition(topic string, r topology.Record[K, V], key []byte
 		return partition.ForKey(s.serdes.base.Base(key), n), nil
 	}
 	p := s.topic.Choose(r, n)
+	if p == int(graph.ByKey) && s.node.Sink.Internal {
+		return graph.ByKey, nil
+	}
 	if p < 0 || p >= n {
 		return 0, fmt.Errorf("the partitioner chose partition %d of topic %q, which has %d", p, topic, n)
 	}

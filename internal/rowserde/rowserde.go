@@ -19,12 +19,17 @@ type Side[T any] struct {
 
 // New returns the keys or values of a store. A serde that is another one for each topic is bound to the store's changelog.
 func New[T any](s serde.Serde[T], store string, isKey bool) (*Side[T], error) {
+	return ForTopic(s, store+"-changelog", isKey)
+}
+
+// ForTopic is New for what is written to a topic, or hashed as if it were.
+func ForTopic[T any](s serde.Serde[T], topic string, isKey bool) (*Side[T], error) {
 	if s == nil {
 		return nil, errors.New("its serde is nil")
 	}
 	if b, ok := s.(serde.Bound[T]); ok {
 		var err error
-		if s, err = b.Bind(store+"-changelog", isKey); err != nil {
+		if s, err = b.Bind(topic, isKey); err != nil {
 			return nil, fmt.Errorf("bind its serde: %w", err)
 		}
 	}
@@ -90,4 +95,18 @@ func mayAlias(t reflect.Type, depth int) bool {
 		return true
 	}
 	return false
+}
+
+// Equal says whether two values are one: whether their bytes are.
+func (s *Side[T]) Equal(a, b T) (bool, error) {
+	buf, err := s.serde.Append(s.buf[:0], a)
+	if err != nil {
+		return false, err
+	}
+	n := len(buf)
+	if buf, err = s.serde.Append(buf, b); err != nil {
+		return false, err
+	}
+	s.buf = buf
+	return string(buf[:n]) == string(buf[n:]), nil
 }

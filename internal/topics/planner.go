@@ -90,9 +90,11 @@ func (p *Planner) Counts(ctx context.Context, topics []string, all bool) (map[st
 // matchable says that a pattern may match a topic: none of Kafka's own, and none of the application's.
 func (p *Planner) matchable(i kafka.TopicInfo) bool {
 	own := strings.HasPrefix(i.Name, p.c.Application+"-") &&
-		(strings.HasSuffix(i.Name, "-changelog") || strings.HasSuffix(i.Name, "-repartition"))
+		slices.ContainsFunc(ownSuffixes, func(end string) bool { return strings.HasSuffix(i.Name, end) })
 	return !i.Internal && !own
 }
+
+var ownSuffixes = []string{"-changelog", "-repartition", "-subscription-registration-topic", "-subscription-response-topic"}
 
 func (p *Planner) candidates(infos map[string]kafka.TopicInfo, n *names) map[string]int {
 	out := map[string]int{}
