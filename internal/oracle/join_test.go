@@ -137,3 +137,67 @@ func cogroups() []oracle {
 		},
 	}
 }
+
+func versionedTables() []oracle {
+	const short, long = 50, 10000
+	in := []input{{topic: "in", keys: abcd[:3], nulls: 5, noKeys: 8}, {topic: "rows", keys: abcd[:3], nulls: 20, noKeys: 3}}
+	rows := func(b *stream.Builder, history int64) table.KTable[string, string] {
+		return table.From(b, topic("rows"), "t", store.Versions(ms(history)))
+	}
+	updates := func(history int64) model {
+		return written(versionedSource("rows", history), "rows-out")
+	}
+	joins := func(name string, leftJoin bool, grace, history int64) oracle {
+		return oracle{
+			name: name, inputs: in, scale: 20, model: both(streamVersioned(leftJoin, grace, history), updates(history)),
+			build: func(b *stream.Builder) {
+				t := rows(b, history)
+				var opts []join.TableOption
+				if grace >= 0 {
+					opts = append(opts, join.Grace(ms(grace)))
+				}
+				if leftJoin {
+					stream.To(join.StreamTableLeft(from(b, "in"), t, "j", orNull, opts...), topic("out"))
+				} else {
+					stream.To(join.StreamTable(from(b, "in"), t, "j", plus, opts...), topic("out"))
+				}
+				toOut(t, "rows-out")
+			},
+			stores: map[string]func([]event) []string{"t": versionRows("rows", history)},
+		}
+	}
+	sides := []input{{topic: "left", value: small, nulls: 20, noKeys: 3}, {topic: "right", value: small, nulls: 20, noKeys: 3}}
+	l, r := versionedSource("left", short), versionedSource("right", short)
+	groups := grouped{of: byTask(versionedSource("in", short)), to: halves, add: addPlus, sub: addMinus}
+	return []oracle{
+		joins("stream-versioned", false, -1, short),
+		joins("stream-versioned-left", true, -1, long),
+		joins("stream-versioned-grace", false, 20, short),
+		joins("stream-versioned-left-grace", true, 30, long),
+		{
+			name: "versioned-table-table-outer", inputs: sides, scale: 20, model: written(tableTable(outer, l, r), "out"),
+			build: func(b *stream.Builder) {
+				of := func(name string) table.KTable[string, string] {
+					return table.From(b, topic(name), name, store.Versions(ms(short)))
+				}
+				toOut(join.TableTableOuter(of("left"), of("right"), maybes), "out")
+			},
+		}, {
+			name: "versioned-table-group-by", inputs: []input{{topic: "in", value: barred, nulls: 20}}, scale: 20, spread: true,
+			build: func(b *stream.Builder) {
+				t := table.From(b, topic("in"), "t", store.Versions(ms(short)))
+				g := table.GroupBy(t, func(_, v string) (string, string, bool) {
+					return beforeBar(v).s, afterBar(v).s, beforeBar(v).ok
+				})
+				toOut(table.ReduceRows(g, "red", addPlus, addMinus), "out")
+			},
+			model: written(groups.table, "out"), whole: true,
+		}, {
+			name: "versioned-table-filter", inputs: []input{{topic: "in", value: small, nulls: 20, noKeys: 3}}, scale: 20,
+			build: func(b *stream.Builder) {
+				toOut(table.Filter(table.From(b, topic("in"), "t", store.Versions(ms(short))), isV), "out")
+			},
+			model: written(filter(versionedSource("in", short), false, isV), "out"),
+		},
+	}
+}

@@ -167,6 +167,7 @@ func (g grouped) table(h []event) [][]change {
 				continue
 			}
 			if c.stale {
+				out[i] = append(out[i], change{lost: leftOut})
 				continue
 			}
 			oldGroup, oldValue := g.half(c.key, c.old)

@@ -69,6 +69,29 @@ func tasks(m model, partitions int) model {
 	}
 }
 
+// byTask is a table whose partitions know nothing of each other, in a model of all of them.
+func byTask(t tableModel) tableModel {
+	return func(h []event) [][]change {
+		out := make([][]change, len(h))
+		parts := map[int32]bool{}
+		for _, e := range h {
+			parts[e.part] = true
+		}
+		for p := range parts {
+			own := slices.Clone(h)
+			for i, e := range own {
+				if e.kind == record && e.part != p {
+					own[i] = event{n: e.n, kind: restart}
+				}
+			}
+			for i, cs := range t(own) {
+				out[i] = append(out[i], cs...)
+			}
+		}
+		return out
+	}
+}
+
 // change is an update of a table's row.
 type change struct {
 	key      string

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -307,9 +309,7 @@ func (o oracle) rest(d *testdriver.Driver, h history) string {
 	}
 	for _, when := range []string{"at the end", "after a move at the end"} {
 		for name, f := range o.stores {
-			want := f(all)
-			slices.Sort(want)
-			if diff := differ(want, dump(d, name)); diff != "" {
+			if diff := differ(o.rows(all, h.partitions, f), dump(d, name)); diff != "" {
 				return "store " + name + " " + when + ": " + diff
 			}
 		}
@@ -322,13 +322,50 @@ func (o oracle) rest(d *testdriver.Driver, h history) string {
 	return ""
 }
 
-// dump returns the rows of a store.
-func dump(d *testdriver.Driver, name string) (out []string) {
-	for r, err := range store.NewKeyValue(name, serde.Bytes, serde.Bytes).In(d).All() {
-		if err != nil {
-			panic(gaveUp{err})
+// rows are what f says of all partitions, together or of each of them.
+func (o oracle) rows(all []event, partitions int, f func(h []event) []string) (out []string) {
+	if o.whole {
+		out = f(all)
+	} else {
+		for p := range int32(partitions) {
+			out = append(out, f(filtered(all, func(e event) bool { return e.part == p }))...)
 		}
-		out = append(out, fmt.Sprintf("%s -> %s @%d", r.Key, r.Value, r.Time.UnixMilli()))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// dump returns the rows of a store of any kind, of a versioned one the latest versions.
+func dump(d *testdriver.Driver, name string) (out []string) {
+	s, err := d.OpenStore(name)
+	if err != nil {
+		panic(gaveUp{err})
+	}
+	keyed := func(rows iter.Seq2[store.Entry, error]) {
+		for r, err := range rows {
+			if err != nil {
+				panic(gaveUp{err})
+			}
+			out = append(out, fmt.Sprintf("%s -> %s @%d", r.Key, r.Value, r.Time))
+		}
+	}
+	windowed := func(rows iter.Seq2[store.WindowEntry, error]) {
+		for r, err := range rows {
+			if err != nil {
+				panic(gaveUp{err})
+			}
+			out = append(out, fmt.Sprintf("%s -> %s @%d", windowKey(string(r.Key), r.Start, r.End), r.Value, r.Time))
+		}
+	}
+	switch {
+	case s.Windows != nil:
+		windowed(s.Windows.All(0, math.MaxInt64))
+	case s.Sessions != nil:
+		windowed(s.Sessions.All(0, math.MaxInt64))
+	case s.Versions != nil:
+		keyed(s.Versions.Latest())
+	default:
+		keyed(s.Bytes.Scan(store.Range{}))
 	}
 	slices.Sort(out)
 	return out

@@ -4,6 +4,7 @@ import (
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
+	"github.com/millstream-go/millstream/window"
 )
 
 func suppressions() []oracle {
@@ -11,7 +12,21 @@ func suppressions() []oracle {
 	t, lost := source("in"), drops(false, "in")
 	source := func(b *stream.Builder) table.KTable[string, string] { return table.From(b, topic("in"), "t") }
 	reduced := fold{topics: []string{"in"}, reduce: true, add: func(e event, agg string) string { return agg + e.value.s }, gone: endsInZ}
+	final := func(name string, w windows, by window.Any, opts ...store.Option) oracle {
+		return oracle{
+			name: name, inputs: []input{{topic: "in", keys: abcd[:2], nulls: 4, noKeys: 4}}, scale: 10,
+			build: func(b *stream.Builder) {
+				t := table.CountWindows(stream.GroupByKey(from(b, "in")), by, "w", opts...)
+				renderedNumbers(table.SuppressUntilClose(t, "s", table.Unbounded()), "out")
+			},
+			model: written(untilClose(w, countBy(w, "in").keeping().table), "out"),
+		}
+	}
 	return []oracle{
+		final("suppress-final-tumbling", tumbling(10, 5), window.Tumbling(ms(10)).Grace(ms(5))),
+		final("suppress-final-hopping", hopping(10, 5, 0), window.Hopping(ms(10), ms(5)), store.InMemory()),
+		final("suppress-final-sliding", slidingBy(10, 7), window.Sliding(ms(10)).Grace(ms(7))),
+		final("suppress-final-session", sessionBy(5, 5), window.Sessions(ms(5)).Grace(ms(5))),
 		{
 			name: "table-until-commit", inputs: in,
 			build:  func(b *stream.Builder) { toOut(table.From(b, topic("in"), "t", store.UntilCommit()), "out") },

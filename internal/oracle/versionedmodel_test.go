@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 )
@@ -9,7 +10,8 @@ import (
 // Reasons of versioned tables.
 const (
 	outOfOrder  = "update older than the row's latest version"
-	outOfReach  = "update older than the history"
+	leftOut     = "update older than the row's latest version, left out of groups"
+	outOfReach  = "older than what its store keeps"
 	noLookupKey = "record without key to look up"
 )
 
@@ -138,4 +140,17 @@ func streamGlobal(leftJoin bool, key func(e event) text) model {
 		}
 		return []row{{"out", e.key, some(e.value.s + "+" + v.or("null")), e.at, e.n}}
 	})
+}
+
+// versionRows are the latest versions of all keys.
+func versionRows(topic string, history int64) func(h []event) []string {
+	return func(h []event) (out []string) {
+		kept, _ := versions(h, topic, history)
+		for _, k := range keysOf(kept) {
+			if v, ok := newestOf(kept, some(k), math.MaxInt64); ok && v.value.ok {
+				out = append(out, fmt.Sprintf("%s -> %s @%d", k, v.value.s, v.at))
+			}
+		}
+		return out
+	}
 }

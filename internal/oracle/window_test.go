@@ -81,10 +81,21 @@ func windowedTables() []oracle {
 	deletes := func(name string, w windows, by window.Fixed) oracle {
 		return oracle{name: name, inputs: in, scale: 10, build: deletingProgram(by), model: written(aggregated(w).keeping().deletes(endsInZ).table, "out")}
 	}
+	keeps := func(o oracle, w windowed) oracle {
+		o.stores = map[string]func([]event) []string{"w": rowsOf(w.table)}
+		return o
+	}
 	all := []oracle{
 		counts("tumbling-count", tumbling(10, 5), window.Tumbling(ms(10)).Grace(ms(5))),
 		counts("hopping-count", hopping(10, 3, 4), window.Hopping(ms(10), ms(3)).Grace(ms(4))),
-		reduces("tumbling-reduce", tumbling(10, 0), window.Tumbling(ms(10)), store.Retention(time.Hour)),
+		keeps(reduces("tumbling-reduce", tumbling(10, 0), window.Tumbling(ms(10)), store.Retention(time.Hour)), aggregated(tumbling(10, 0))),
+		keeps(reduces("sliding-reduce-kept", slidingBy(10, 7), window.Sliding(ms(10)).Grace(ms(7)), store.Retention(time.Hour)), aggregated(slidingBy(10, 7))),
+		{
+			name: "session-reduce-kept", inputs: in, scale: 10,
+			build:  reduceProgram(window.Sessions(ms(10)).Grace(ms(10)), store.Retention(time.Hour)),
+			model:  written(aggregated(sessionBy(10, 10)).table, "out"),
+			stores: map[string]func([]event) []string{"w": rowsOf(aggregated(sessionBy(10, 10)).table)},
+		},
 		reduces("hopping-reduce-in-memory", hopping(10, 5, 20), window.Hopping(ms(10), ms(5)).Grace(ms(20)), store.InMemory()),
 		deletes("tumbling-delete-when", tumbling(10, 15), window.Tumbling(ms(10)).Grace(ms(15))),
 		{
