@@ -59,6 +59,9 @@ func Cogroup[K, A any](parts ...Cogrouped[K, A]) Cogrouped[K, A] {
 }
 
 func (c Cogrouped[K, A]) inputs() []plan.Out {
+	if len(c.parts) == 0 {
+		return []plan.Out{{}} // a zero handle, and reported as one
+	}
 	outs := make([]plan.Out, len(c.parts))
 	for i, p := range c.parts {
 		outs[i] = p.input()

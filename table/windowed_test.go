@@ -172,15 +172,23 @@ func TestEmissionOnClose(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, crash := range []func(*testdriver.Driver){func(*testdriver.Driver) {}, (*testdriver.Driver).Restart, (*testdriver.Driver).Wipe} {
-				d := drive(t, func(b *stream.Builder) { shown(joinedIn(b, tt.w)) })
-				for i := 0; i < len(tt.in); i += 2 {
-					send(d, texts, tt.in[i])
-					assert.Equal(t, tt.in[i+1], taken(d, results), "after %s", tt.in[i])
-					crash(d)
+				for _, opts := range [][]store.Option{nil, {store.InMemory()}, {store.Retention(time.Hour)}} {
+					d := drive(t, func(b *stream.Builder) { shown(joinedIn(b, tt.w, opts...)) })
+					for i := 0; i < len(tt.in); i += 2 {
+						send(d, texts, tt.in[i])
+						assert.Equal(t, tt.in[i+1], taken(d, results), "after %s", tt.in[i])
+						crash(d)
+					}
 				}
 			}
 		})
 	}
+}
+
+func TestSessionsThatEndTogetherAreSentByKey(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) { shown(joinedIn(b, window.Sessions(ms(5)).OnClose())) })
+	send(d, texts, "b=1@5", "b=2@9", "a=3@9", "c=4@8", "c=5@40")
+	assert.Equal(t, "c[8,8]=4@8 a[9,9]=3@9 b[5,9]=12@9", taken(d, results))
 }
 
 func TestEmissionOnCloseSendsEachWindowOfItsPartition(t *testing.T) {

@@ -25,7 +25,10 @@ func (w *FixedWindows[K, V, A]) See(r topology.Record[K, V]) error {
 	if before >= 0 {
 		from = w.lastClosed(before) + 1
 	}
-	return w.flush(r, from, w.lastClosed(*w.Time))
+	if to := w.lastClosed(*w.Time); w.closing.due(from, to) {
+		return w.flush(r, from, to)
+	}
+	return nil
 }
 
 // lastClosed is the start of the last window that is closed at a stream time: ends do not belong to windows.

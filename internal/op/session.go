@@ -36,7 +36,10 @@ func (s *Sessions[K, V, A]) See(r topology.Record[K, V]) error {
 	if before >= 0 {
 		from = s.open(before)
 	}
-	return s.flush(r, from, s.open(*s.Time)-1)
+	if to := s.open(*s.Time) - 1; s.closing.due(from, to) {
+		return s.flush(r, from, to)
+	}
+	return nil
 }
 
 // open is the least end of a session that takes records at a stream time.
@@ -151,9 +154,6 @@ func (s *Sessions[K, V, A]) add(r topology.Record[K, V], a A, row bool, start, e
 
 // flush sends the rows of the sessions that end in [from, to] and are closed by r.
 func (s *Sessions[K, V, A]) flush(r topology.Record[K, V], from, to int64) error {
-	if !s.closing.due(from, to) {
-		return nil
-	}
 	s.closing.begin()
 	for e, err := range s.Rows.store.ByTime(max(from, 0), math.MaxInt64) {
 		if err != nil {

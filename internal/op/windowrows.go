@@ -196,9 +196,6 @@ func (w *Windows[K, V, A]) fresh() (a A) {
 
 // flush sends the rows of the windows that begin in [from, to] and are closed by r.
 func (w *Windows[K, V, A]) flush(r topology.Record[K, V], from, to int64) error {
-	if !w.closing.due(from, to) {
-		return nil
-	}
 	w.closing.begin()
 	for e, err := range w.Rows.store.ByTime(max(from, 0), math.MaxInt64) {
 		if err != nil {
