@@ -6,7 +6,9 @@ import (
 
 	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/testdriver"
 	"github.com/millstream-go/millstream/window"
 )
@@ -76,4 +78,26 @@ func ExampleStreamStreamOuter() {
 	// Output:
 	// c1 250 by nothing
 	// c2 0 by card
+}
+
+func ExampleGrace() {
+	b := stream.NewBuilder()
+	prices := table.From(b, stream.NewTopic("prices", serde.String, serde.Int64), "prices", store.Versions(time.Hour))
+	sales := stream.NewTopic("sales", serde.String, serde.Int64) // of how many of an article
+	stream.To(join.StreamTable(stream.From(b, sales), prices, "priced", func(n, price int64) string { return fmt.Sprint(n * price) },
+		join.Grace(time.Minute)), named)
+
+	d := run(b)
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	price := testdriver.Input(d, stream.NewTopic("prices", serde.String, serde.Int64))
+	sale := testdriver.Input(d, sales)
+	price.At(noon).Send("pen", 100)
+	sale.At(noon.Add(10*time.Second)).Send("pen", 3)
+	price.At(noon.Add(5*time.Second)).Send("pen", 90)  // late, but in time for the sale
+	price.At(noon.Add(20*time.Second)).Send("pen", 80) // after the sale
+	sale.At(noon.Add(2*time.Minute)).Send("ink", 1)
+	for _, r := range testdriver.Output(d, named).Take() {
+		fmt.Println(r.Key, r.Value)
+	}
+	// Output: pen 270
 }

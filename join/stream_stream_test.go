@@ -1,6 +1,7 @@
 package join_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/topology"
 	"github.com/millstream-go/millstream/window"
 )
 
@@ -259,5 +261,40 @@ func TestMistakesOfWindowedJoins(t *testing.T) {
 			require.ErrorContains(t, err, tt.want)
 			assert.ErrorContains(t, err, "stream_stream_test.go:")
 		})
+	}
+}
+
+func TestMiddlewareOfAJoinSeesTheRecordsOfItsSides(t *testing.T) {
+	seen := map[string][]string{}
+	b := stream.NewBuilder(stream.Middleware(func(step topology.Node, _ string) topology.Around {
+		return func(r topology.Passing, next func() error) error {
+			v, _ := r.Value()
+			seen[step.Name] = append(seen[step.Name], fmt.Sprint(v))
+			return next()
+		}
+	}))
+	stream.To(innerOf(around(1, 1, 0))(stream.From(b, left), stream.From(b, others)), joined).Named("end")
+	top, err := b.Build()
+	require.NoError(t, err)
+	d := testdriver.New(t, top)
+	send(d, "left a=1@1", "others a=x@1")
+	assert.Equal(t, []string{"1"}, seen["j-join-this"])
+	assert.Equal(t, []string{"x"}, seen["j-join-other"])
+	assert.Equal(t, []string{"1+x"}, seen["end"])
+}
+
+func TestAJoinersPanicNamesTheJoin(t *testing.T) {
+	for _, j := range []windowed{
+		func(l, r kstream, _ ...store.Option) kstream {
+			return join.StreamStream(l, r, around(1, 1, 0), "culprit", func(_, _ string) string { panic("boom") })
+		},
+		func(l, r kstream, _ ...store.Option) kstream {
+			return join.StreamStreamLeft(l, r, around(1, 1, 0), "culprit", func(_, _ string, ok bool) string { panic("boom") })
+		},
+	} {
+		d := two(t, j)
+		send(d, "left a=1@1")
+		r := stream.Record[string, string]{Key: "a", Value: "x", Time: time.UnixMilli(2)}
+		assert.ErrorContains(t, testdriver.Input(d, others).SendErr(r), `"culprit"`)
 	}
 }

@@ -36,6 +36,12 @@ type Bytes interface {
 	Len() (int64, error)
 }
 
+// Visitor is implemented by engines that can scan without an iterator, which is a function made for each call.
+type Visitor interface {
+	// Visit calls f with what Scan visits, until f returns false. What holds for a scan holds for it.
+	Visit(r Range, f func(Entry, error) bool)
+}
+
 // Change is the last thing an epoch did to a key: what its changelog is to hold.
 type Change struct {
 	Key   []byte

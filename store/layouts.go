@@ -25,6 +25,9 @@ type WindowBytes interface {
 	Delete(key []byte, start, time int64) error
 	// Fetch visits the rows of key whose windows start in [from, to], by start and then in the order they were put.
 	Fetch(key []byte, from, to int64, backward bool) iter.Seq2[WindowEntry, error]
+	// Visit calls f with what Fetch visits forward, until f returns false. It allocates nothing, where an iterator is a function made for
+	// each call.
+	Visit(key []byte, from, to int64, f func(WindowEntry, error) bool)
 	// All visits the rows of all keys whose windows start in [from, to], by the bytes of the key and then as Fetch does.
 	All(from, to int64) iter.Seq2[WindowEntry, error]
 	// ByTime visits the rows of all keys whose windows start in [from, to], by start and then by the bytes of the key. Stores made with

@@ -40,5 +40,9 @@ var refused = map[string]func(b *stream.Builder){
 	"stream-table-join-grace-on-unversioned-table": func(b *stream.Builder) {
 		to(join.StreamTable(from(b, "in"), unnamed(b, "table"), "j", plus, join.Grace(ms(10))), "out")
 	},
+	"stream-table-join-grace-longer-than-history": func(b *stream.Builder) {
+		t := table.From(b, topic("table"), "vt", store.Versions(ms(5)))
+		to(join.StreamTable(from(b, "in"), t, "j", plus, join.Grace(ms(10))), "out")
+	},
 	"illegal-store-name": func(b *stream.Builder) { toTexts(table.From(b, topic("in"), "a/b"), "out") },
 }

@@ -12,6 +12,10 @@ var streamTable = map[string]program{
 		t := table.From(b, topic("table"), "vt", store.Versions(ms(10000)))
 		to(join.StreamTable(from(b, "stream"), t, "j", plus), "out")
 	}},
+	"stream-versioned-table-left-join-grace10": {build: func(b *stream.Builder) {
+		t := table.From(b, topic("table"), "vt", store.Versions(ms(10000)))
+		to(join.StreamTableLeft(from(b, "stream"), t, "g", orNull, join.Grace(ms(10))), "out")
+	}},
 	"stream-versioned-table-left-join": {build: func(b *stream.Builder) {
 		t := table.From(b, topic("table"), "vt", store.Versions(ms(50)))
 		to(join.StreamTableLeft(from(b, "stream"), t, "j", orNull), "out")

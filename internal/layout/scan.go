@@ -18,22 +18,12 @@ const direct = 4
 func segments(rows store.Bytes, class byte, first, last int64, backward bool) iter.Seq2[int64, error] {
 	return func(yield func(int64, error) bool) {
 		for first <= last {
-			at := first
-			if backward {
-				at = last
+			at, ok, err := segment(rows, class, first, last, backward)
+			if err != nil {
+				yield(0, err)
+				return
 			}
-			if uint64(last-first) >= direct {
-				found, ok, err := nextSegment(rows, class, first, last, backward)
-				if err != nil {
-					yield(0, err)
-					return
-				}
-				if !ok {
-					return
-				}
-				at = found
-			}
-			if !yield(at, nil) {
+			if !ok || !yield(at, nil) {
 				return
 			}
 			if backward {
@@ -43,6 +33,17 @@ func segments(rows store.Bytes, class byte, first, last int64, backward bool) it
 			}
 		}
 	}
+}
+
+// segment returns the first of the segments in [first, last] that may have rows, or backward the last.
+func segment(rows store.Bytes, class byte, first, last int64, backward bool) (at int64, ok bool, err error) {
+	switch {
+	case uint64(last-first) >= direct:
+		return nextSegment(rows, class, first, last, backward)
+	case backward:
+		return last, true, nil
+	}
+	return first, true, nil
 }
 
 // nextSegment returns the first segment, or backward the last, in [first, last] that has a row.
@@ -70,6 +71,13 @@ type scan struct {
 	from, to []byte
 	buf      []byte
 	local    []byte
+
+	// Of a scan of one key.
+	view    *view
+	startTo int64
+	out     func(store.WindowEntry, error) bool
+	ended   bool
+	each    func(store.Entry, error) bool // made once
 }
 
 func (v *view) enter() *scan {
@@ -78,10 +86,15 @@ func (v *view) enter() *scan {
 		v.idle = v.idle[:n-1]
 		return s
 	}
-	return &scan{shape: &v.shape, key: []byte{}} // an empty key is one
+	s := &scan{shape: &v.shape, view: v, key: []byte{}} // an empty key is one
+	s.each = s.row
+	return s
 }
 
-func (v *view) leave(s *scan) { v.idle = append(v.idle, s) }
+func (v *view) leave(s *scan) {
+	s.out = nil
+	v.idle = append(v.idle, s)
+}
 
 // segment visits the rows of key in one segment whose times are in [from, to].
 func (s *scan) segment(rows store.Bytes, key []byte, from, to int64, backward bool) iter.Seq2[store.Entry, error] {
@@ -102,38 +115,70 @@ func (s *scan) bounds(segment, from, to int64) {
 
 // fetch visits the rows of key whose times are in [from, to] and that start at startTo or earlier.
 func (v *view) fetch(key []byte, from, to, startTo int64, backward bool) iter.Seq2[store.WindowEntry, error] {
-	return func(yield func(store.WindowEntry, error) bool) {
-		if key == nil {
-			yield(store.WindowEntry{}, store.ErrNilKey)
+	return func(yield func(store.WindowEntry, error) bool) { v.visit(key, from, to, startTo, backward, yield) }
+}
+
+// visit is fetch without an iterator: it allocates nothing where the span of times is that of a few segments.
+func (v *view) visit(key []byte, from, to, startTo int64, backward bool, f func(store.WindowEntry, error) bool) {
+	if key == nil {
+		f(store.WindowEntry{}, store.ErrNilKey)
+		return
+	}
+	s := v.enter()
+	defer v.leave(s)
+	s.key, s.startTo, s.out, s.ended = append(s.key[:0], key...), startTo, f, false
+	from, to = v.live(from, to)
+	if from > to {
+		return
+	}
+	first, last := segmentOf(from, v.shape.segment), segmentOf(to, v.shape.segment)
+	for first <= last && !s.ended {
+		n, ok, err := segment(v.rows, rowClass, first, last, backward)
+		if err != nil {
+			f(store.WindowEntry{}, err)
 			return
 		}
-		s := v.enter()
-		defer v.leave(s)
-		s.key = append(s.key[:0], key...)
-		from, to := v.live(from, to)
-		if from > to {
+		if !ok {
 			return
 		}
-		first, last := segmentOf(from, v.shape.segment), segmentOf(to, v.shape.segment)
-		for n, err := range segments(v.rows, rowClass, first, last, backward) {
-			if err != nil {
-				yield(store.WindowEntry{}, err)
-				return
-			}
-			s.bounds(n, from, to)
-			for e, err := range v.rows.Scan(store.Range{From: s.from, To: s.to, Backward: backward}) {
-				if err != nil {
-					yield(store.WindowEntry{}, err)
-					return
-				}
-				r := row{key: s.key}
-				v.shape.readTail(&r, e.Key[len(e.Key)-v.shape.tailLen():])
-				if r.start <= startTo && !yield(v.entry(r, e), nil) {
-					return
-				}
-			}
+		s.bounds(n, from, to)
+		v.scanRows(store.Range{From: s.from, To: s.to, Backward: backward}, s.each)
+		if backward {
+			last = n - 1
+		} else {
+			first = n + 1
 		}
 	}
+}
+
+// scanRows visits local rows within the times that are live, without an iterator where the engine can.
+func (v *view) scanRows(r store.Range, f func(store.Entry, error) bool) {
+	if v.own != nil {
+		if e, ok := v.own.Engine.(store.Visitor); ok {
+			e.Visit(r, f)
+			return
+		}
+	}
+	for e, err := range v.rows.Scan(r) {
+		if !f(e, err) {
+			return
+		}
+	}
+}
+
+// row hands out a local row of s.key.
+func (s *scan) row(e store.Entry, err error) bool {
+	if err != nil {
+		s.ended = true
+		s.out(store.WindowEntry{}, err)
+		return false
+	}
+	r := row{key: s.key}
+	s.shape.readTail(&r, e.Key[len(e.Key)-s.shape.tailLen():])
+	if r.start <= s.startTo && !s.out(s.view.entry(r, e), nil) {
+		s.ended = true
+	}
+	return !s.ended
 }
 
 // byTime visits the rows of all keys whose times are in [from, to], by time.

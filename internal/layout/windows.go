@@ -72,6 +72,11 @@ func (w *windows) Fetch(key []byte, from, to int64, backward bool) iter.Seq2[sto
 	return w.fetch(key, from, to, math.MaxInt64, backward)
 }
 
+// Visit implements store.WindowBytes.
+func (w *windows) Visit(key []byte, from, to int64, f func(store.WindowEntry, error) bool) {
+	w.visit(key, from, to, math.MaxInt64, false, f)
+}
+
 // All implements store.WindowBytes.
 func (w *windows) All(from, to int64) iter.Seq2[store.WindowEntry, error] {
 	return w.all(from, to, math.MaxInt64)

@@ -140,7 +140,7 @@ func (j *JoinSide[K, V, W, O]) partners(key []byte, r topology.Record[K, V], t i
 	if err != nil {
 		return &RecordError{fmt.Errorf("store %q: encode the key: %w", j.Other.Name, err)}
 	}
-	j.Other.Rows.Fetch(key, from, to, false)(j.visit)
+	j.Other.Rows.Visit(key, from, to, j.visit)
 	return j.err
 }
 

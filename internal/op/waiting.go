@@ -39,6 +39,14 @@ type Waiting[K, O any] struct {
 	Next [2]int64
 
 	at, from, list []byte
+
+	// Of a flush.
+	sides       [2]Side
+	before, now int64
+	out         func(k K, t int64, o O) error
+	rest        int64
+	err         error
+	visit       func(store.Entry, error) bool // made once
 }
 
 // locate makes the store's key of a record.
@@ -113,30 +121,44 @@ func (w *Waiting[K, O]) flush(now int64, out func(k K, t int64, o O) error) erro
 // is not before the latter.
 func (w *Waiting[K, O]) flushRange(from, before int64, a, b Side, now int64, out func(k K, t int64, o O) error) (rest int64, err error) {
 	w.from = binary.BigEndian.AppendUint64(w.from[:0], uint64(max(from, 0)))
-	for e, err := range w.Rows.Scan(store.Range{From: w.from}) {
-		if err != nil {
-			return 0, fmt.Errorf("store %q: scan: %w", w.Name, err)
-		}
-		if len(e.Key) < 9 {
-			return 0, fmt.Errorf("store %q: key %x is too short for a time and a side", w.Name, e.Key)
-		}
-		t, s := int64(binary.BigEndian.Uint64(e.Key)), Side(e.Key[8]&1)
-		if t >= before {
-			return t, nil
-		}
-		if s != a && s != b {
-			continue
-		}
-		if err := w.emit(e, t, s, now, out); err != nil {
-			return 0, err
-		}
+	w.sides, w.before, w.now, w.out = [2]Side{a, b}, before, now, out
+	w.rest, w.err = math.MaxInt64, nil
+	if w.visit == nil {
+		w.visit = w.row
 	}
-	return math.MaxInt64, nil
+	scan := store.Range{From: w.from}
+	if v, ok := w.Rows.(store.Visitor); ok {
+		v.Visit(scan, w.visit)
+	} else {
+		w.Rows.Scan(scan)(w.visit)
+	}
+	return w.rest, w.err
+}
+
+// row flushes a row and is whether to go on.
+func (w *Waiting[K, O]) row(e store.Entry, err error) bool {
+	switch {
+	case err != nil:
+		w.err = fmt.Errorf("store %q: scan: %w", w.Name, err)
+		return false
+	case len(e.Key) < 9:
+		w.err = fmt.Errorf("store %q: key %x is too short for a time and a side", w.Name, e.Key)
+		return false
+	}
+	t, s := int64(binary.BigEndian.Uint64(e.Key)), Side(e.Key[8]&1)
+	if t >= w.before {
+		w.rest = t
+		return false
+	}
+	if s == w.sides[0] || s == w.sides[1] {
+		w.err = w.emit(e, t, s)
+	}
+	return w.err == nil
 }
 
 // emit sends the results of a row on and then deletes it, so that nothing is missing if it fails in between. What follows a result
 // may not use this store, but it may have the engine move its rows: the row is copied.
-func (w *Waiting[K, O]) emit(e store.Entry, t int64, s Side, now int64, out func(k K, t int64, o O) error) error {
+func (w *Waiting[K, O]) emit(e store.Entry, t int64, s Side) error {
 	w.at, w.list = append(w.at[:0], e.Key...), append(w.list[:0], e.Value...)
 	k, err := w.Key.Decode(w.at[9:])
 	if err != nil {
@@ -155,14 +177,14 @@ func (w *Waiting[K, O]) emit(e store.Entry, t int64, s Side, now int64, out func
 		if err != nil {
 			return w.wrap("decode the value", err)
 		}
-		if err := out(k, t, o); err != nil {
+		if err := w.out(k, t, o); err != nil {
 			return err
 		}
 	}
 	if err != nil {
 		return w.wrap("read", err)
 	}
-	if err := w.Rows.Delete(w.at, now); err != nil {
+	if err := w.Rows.Delete(w.at, w.now); err != nil {
 		return w.wrap("delete", err)
 	}
 	return nil

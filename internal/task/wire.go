@@ -47,7 +47,8 @@ func (t *Task) surround(n *graph.Node, inlet any) any {
 		if !slices.Contains(p.Children, n) {
 			continue
 		}
-		if around := t.cfg.Graph.Around(n, t.cfg.ID); around != nil {
+		// Behind a link the steps of one call meet: no record passes it.
+		if around := t.cfg.Graph.Around(n, t.cfg.ID); around != nil && p.Around != nil {
 			return p.Around(n, t, inlet, around)
 		}
 	}

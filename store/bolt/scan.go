@@ -25,30 +25,33 @@ type merge struct {
 
 // Scan implements store.Bytes.
 func (e *Engine) Scan(r store.Range) iter.Seq2[store.Entry, error] {
-	return func(yield func(store.Entry, error) bool) {
-		m := e.beginScan(r)
-		defer e.endScan(m)
-		if err := m.start(); err != nil {
-			yield(store.Entry{}, err)
+	return func(yield func(store.Entry, error) bool) { e.Visit(r, yield) }
+}
+
+// Visit implements store.Visitor.
+func (e *Engine) Visit(r store.Range, f func(store.Entry, error) bool) {
+	m := e.beginScan(r)
+	defer e.endScan(m)
+	if err := m.start(); err != nil {
+		f(store.Entry{}, err)
+		return
+	}
+	for {
+		at, key := m.next()
+		if key == nil || r.Past(key) {
 			return
 		}
-		for {
-			at, key := m.next()
-			if key == nil || r.Past(key) {
-				return
-			}
-			entry, live, err := m.entry(at, key)
-			if err != nil {
-				yield(store.Entry{}, err)
-				return
-			}
-			if live && !yield(entry, nil) {
-				return
-			}
-			if err := m.pass(key); err != nil {
-				yield(store.Entry{}, err)
-				return
-			}
+		entry, live, err := m.entry(at, key)
+		if err != nil {
+			f(store.Entry{}, err)
+			return
+		}
+		if live && !f(entry, nil) {
+			return
+		}
+		if err := m.pass(key); err != nil {
+			f(store.Entry{}, err)
+			return
 		}
 	}
 }

@@ -60,18 +60,21 @@ func (e *Engine) Delete(key []byte, time int64) error {
 
 // Scan implements store.Bytes.
 func (e *Engine) Scan(r store.Range) iter.Seq2[store.Entry, error] {
-	return func(yield func(store.Entry, error) bool) {
-		e.scans++
-		defer func() { e.scans-- }()
-		c := e.table.Cursor()
-		for c.Start(r); c.Valid() && !r.Past(c.Key()); c.Step(r) {
-			row := c.Row()
-			if row.State != Live {
-				continue
-			}
-			if !yield(store.Entry{Key: row.Key, Value: row.Value(), Time: row.Time()}, nil) {
-				return
-			}
+	return func(yield func(store.Entry, error) bool) { e.Visit(r, yield) }
+}
+
+// Visit implements store.Visitor.
+func (e *Engine) Visit(r store.Range, f func(store.Entry, error) bool) {
+	e.scans++
+	defer func() { e.scans-- }()
+	c := e.table.Cursor()
+	for c.Start(r); c.Valid() && !r.Past(c.Key()); c.Step(r) {
+		row := c.Row()
+		if row.State != Live {
+			continue
+		}
+		if !f(store.Entry{Key: row.Key, Value: row.Value(), Time: row.Time()}, nil) {
+			return
 		}
 	}
 }
