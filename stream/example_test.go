@@ -525,3 +525,15 @@ func ExampleMiddleware() {
 	fmt.Println(records)
 	// Output: map[end:6 lines:1 words:1]
 }
+
+func ExampleAsync() {
+	show(func(in strs) strs {
+		return stream.TryMapValues(in, func(ctx context.Context, r rec) (string, error) {
+			return "geocoded " + r.Value, ctx.Err() // asks a service, which takes its time
+		}, stream.Async(16), stream.Timeout(time.Second))
+	}, "a=Rome", "b=Oslo", "c=Bonn")
+	// Output:
+	// a=geocoded Rome
+	// b=geocoded Oslo
+	// c=geocoded Bonn
+}

@@ -26,8 +26,9 @@ func Timeout(d time.Duration) TryOption {
 
 // tries is how a function that can fail is called.
 type tries struct {
-	timeout time.Duration
-	err     error
+	timeout  time.Duration
+	inFlight int // calls at once; 0: one after the other, on the task's goroutine
+	err      error
 }
 
 func readTries(opts []TryOption) *tries {

@@ -15,12 +15,11 @@ import (
 func TryFilterRecords[K, V any](s KStream[K, V], keep func(context.Context, Record[K, V]) (bool, error), opts ...TryOption) KStream[K, V] {
 	t := readTries(opts)
 	return result[K, V](passes(t.node(step(s, "stream.TryFilterRecords", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
-		return func(r Record[K, V]) error {
-			pass, ok, err := try(at, t, keep, r)
-			if !ok || !pass {
-				return err
+		return trying(at, t, keep, func(r Record[K, V], pass bool) error {
+			if !pass {
+				return nil
 			}
 			return out(r)
-		}
+		})
 	}))))
 }

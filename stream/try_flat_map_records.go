@@ -22,6 +22,9 @@ import (
 func TryFlatMapRecords[K, V, K2, V2 any](s KStream[K, V], f func(ctx context.Context, r Record[K, V], emit func(Record[K2, V2])) error, opts ...TryOption) KStream[K2, V2] {
 	t := readTries(opts)
 	return result[K2, V2](rekeyed(t.node(step(s, "stream.TryFlatMapRecords", "flat-map", f, func(at site, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
+		if t.inFlight > 1 {
+			return tryFlatAsync(at, t, f, out)
+		}
 		var made []Record[K2, V2] // its memory is used again
 		emit := func(r Record[K2, V2]) { made = append(made, r) }
 		g := func(ctx context.Context, r Record[K, V]) (struct{}, error) {
@@ -39,4 +42,20 @@ func TryFlatMapRecords[K, V, K2, V2 any](s KStream[K, V], f func(ctx context.Con
 			return err
 		}
 	}))))
+}
+
+// tryFlatAsync is TryFlatMapRecords with calls in flight, each of which makes records of its own.
+func tryFlatAsync[K, V, K2, V2 any](at site, t *tries, f func(context.Context, Record[K, V], func(Record[K2, V2])) error, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
+	g := func(ctx context.Context, r Record[K, V]) (made []Record[K2, V2], err error) {
+		err = f(ctx, r, func(r Record[K2, V2]) { made = append(made, r) })
+		return made, err
+	}
+	return trying(at, t, g, func(r Record[K, V], made []Record[K2, V2]) error {
+		for _, x := range made {
+			if err := out(derive(r, x)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

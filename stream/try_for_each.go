@@ -17,9 +17,6 @@ func TryForEach[K, V any](s KStream[K, V], f func(context.Context, Record[K, V])
 	t := readTries(opts)
 	return Step(plan.NewStep(t.node(last(s, "stream.TryForEach", "for-each", f, func(at site) wire.Outlet[K, V] {
 		g := func(ctx context.Context, r Record[K, V]) (struct{}, error) { return struct{}{}, f(ctx, r) }
-		return func(r Record[K, V]) error {
-			_, _, err := try(at, t, g, r)
-			return err
-		}
+		return trying(at, t, g, func(Record[K, V], struct{}) error { return nil })
 	}))))
 }

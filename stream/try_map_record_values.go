@@ -27,12 +27,6 @@ func TryMapRecordValues[K, V, V2 any](s KStream[K, V], f func(context.Context, R
 			}
 			return topology.WithValue(r, v), err
 		}
-		return func(r Record[K, V]) error {
-			o, ok, err := try(at, t, g, r)
-			if !ok {
-				return err
-			}
-			return out(o)
-		}
+		return trying(at, t, g, func(_ Record[K, V], o Record[K, V2]) error { return out(o) })
 	})))
 }

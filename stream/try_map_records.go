@@ -16,12 +16,6 @@ import (
 func TryMapRecords[K, V, K2, V2 any](s KStream[K, V], f func(context.Context, Record[K, V]) (Record[K2, V2], error), opts ...TryOption) KStream[K2, V2] {
 	t := readTries(opts)
 	return result[K2, V2](rekeyed(t.node(step(s, "stream.TryMapRecords", "map", f, func(at site, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
-		return func(r Record[K, V]) error {
-			o, ok, err := try(at, t, f, r)
-			if !ok {
-				return err
-			}
-			return out(derive(r, o))
-		}
+		return trying(at, t, f, func(r Record[K, V], o Record[K2, V2]) error { return out(derive(r, o)) })
 	}))))
 }

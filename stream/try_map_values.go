@@ -16,15 +16,13 @@ import (
 func TryMapValues[K, V, V2 any](s KStream[K, V], f func(context.Context, Record[K, V]) (V2, error), opts ...TryOption) KStream[K, V2] {
 	t := readTries(opts)
 	return result[K, V2](t.node(step(s, "stream.TryMapValues", "map-values", f, func(at site, out wire.Outlet[K, V2]) wire.Outlet[K, V] {
-		return func(r Record[K, V]) error {
-			if r.Tombstone {
-				return out(tombstone[V2](r))
+		g := func(ctx context.Context, r Record[K, V]) (Record[K, V2], error) {
+			if r.Tombstone { // it keeps its place among those in flight
+				return tombstone[V2](r), nil
 			}
-			v, ok, err := try(at, t, f, r)
-			if !ok {
-				return err
-			}
-			return out(topology.WithValue(r, v))
+			v, err := f(ctx, r)
+			return topology.WithValue(r, v), err
 		}
+		return trying(at, t, g, func(_ Record[K, V], o Record[K, V2]) error { return out(o) })
 	})))
 }

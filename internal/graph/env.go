@@ -23,6 +23,9 @@ type Env interface {
 	RecordTime() int64
 	// RecordAt sets RecordTime and returns what it was: a step that sends a record on which it held back has those made of it get its time.
 	RecordAt(time int64) (was int64)
+	// Resume calls f as if in were being processed, whose records get the time at by default: steps that have kept a record for later do
+	// so. in is nil for what a punctuation made. f's error, which ends the task, is returned.
+	Resume(in *Input, at int64, f func() error) error
 	// RequestCommit asks for a commit soon.
 	RequestCommit()
 	// Store opens a store of the task.

@@ -39,6 +39,17 @@ func (t *Task) RecordAt(time int64) (was int64) {
 	return was
 }
 
+// Resume implements graph.Env. Where f fails the record stays the current one, for the error to name.
+func (t *Task) Resume(in *graph.Input, at int64, f func() error) error {
+	current, recordTime := t.current, t.recordTime
+	t.current, t.recordTime = in, at
+	if err := f(); err != nil {
+		return err
+	}
+	t.current, t.recordTime = current, recordTime
+	return nil
+}
+
 // RequestCommit implements graph.Env.
 func (t *Task) RequestCommit() { t.wanted = true }
 
