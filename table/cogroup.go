@@ -6,6 +6,7 @@ import (
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/op"
 	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/storespec"
 	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
@@ -22,7 +23,7 @@ type part[K, A any] interface {
 	key() (serde.Serde[K], error)
 	partitioned(c *plan.Compile, name string) (plan.Out, error)
 	// folds and windowing wire the stream to the step that adds its records.
-	folding(s *plan.Node, with serdes[K, A], start func() A) wiring
+	folding(of *plan.Node, s storespec.Settings, with serdes[K, A], start func() A) wiring
 	windowing(x *windowed[K, A], start func() A, merge func(K, A, A) A) wiring
 }
 
@@ -78,9 +79,9 @@ func (c Cogrouped[K, A]) inputs() []plan.Out {
 // goes through the topic <application>-<name>-repartition first, or one named by its grouping: where that holds of several, their groupings must
 // have names.
 //
-// Options: InMemory, NoChangelog, TopicConfig.
+// Options: InMemory, NoChangelog, TopicConfig, UntilCommit.
 func AggregateCogroup[K, A any](c Cogrouped[K, A], name string, zero func() A, opts ...store.Option) KTable[K, A] {
-	n, s := stored[K, A](nil, "table.AggregateCogroup", "cogroup", name, opts, storeOptions, c.inputs()...)
+	n, s := stored[K, A](nil, "table.AggregateCogroup", "cogroup", name, opts, heldOptions, c.inputs()...)
 	if n == nil {
 		return KTable[K, A]{}
 	}
@@ -94,7 +95,14 @@ func AggregateCogroup[K, A any](c Cogrouped[K, A], name string, zero func() A, o
 		if err != nil {
 			return err
 		}
-		return emitCogroup[K, A](at, n, stores, from, func(i int) wiring { return c.parts[i].folding(n, with, zero) })
+		fold := func(i int) wiring { return c.parts[i].folding(n, s, with, zero) }
+		return emitCogroup[K, A](at, n, stores, from, fold, func(g *graph.Node, env graph.Env, out any) (any, error) {
+			rows, err := open(env, name, with)
+			if err != nil {
+				return nil, err
+			}
+			return held(env, g, s, name, with, n.Table.WantOld, rows.Get, out.(wire.TableOutlet[K, A]))
+		})
 	}
 	return result[K, A](n.KeepKey(0).Funcs(zero))
 }
@@ -119,9 +127,9 @@ func (c Cogrouped[K, A]) partitioned(at *plan.Compile, name string) ([]plan.Out,
 	return from, nil
 }
 
-// emitCogroup makes a step for each stream, which adds to the store they share, and one that puts their changes together. The steps have
-// numbers in the order of the call: their stream times are kept under their names.
-func emitCogroup[K, A any](c *plan.Compile, n *plan.Node, stores []string, from []plan.Out, wire func(i int) wiring) error {
+// emitCogroup makes a step for each stream, which adds to the store they share, and one that puts their changes together, and holds them
+// back if hold does. The steps have numbers in the order of the call: their stream times are kept under their names.
+func emitCogroup[K, A any](c *plan.Compile, n *plan.Node, stores []string, from []plan.Out, wire func(i int) wiring, hold func(*graph.Node, graph.Env, any) (any, error)) error {
 	outs := make([]plan.Out, len(from))
 	for i := range from {
 		g := &graph.Node{Stores: stores, Wire: wire(i)}
@@ -131,7 +139,7 @@ func emitCogroup[K, A any](c *plan.Compile, n *plan.Node, stores []string, from 
 		outs[i] = plan.InnerTable[K, A](c, g)
 	}
 	// What comes in goes out: the outlet is the inlet.
-	g := &graph.Node{Wire: func(_ *graph.Node, _ graph.Env, outs []any) (any, error) { return outs[0], nil }}
+	g := &graph.Node{Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) { return hold(n, env, outs[0]) }}
 	if err := c.Add(n.Name(), g, outs...); err != nil {
 		return err
 	}
@@ -154,15 +162,15 @@ func (p *added[K, V, A]) partitioned(c *plan.Compile, name string) (plan.Out, er
 	return plan.Partitioned(c, p.in, name)
 }
 
-func (p *added[K, V, A]) folding(s *plan.Node, with serdes[K, A], start func() A) wiring {
+func (p *added[K, V, A]) folding(of *plan.Node, s storespec.Settings, with serdes[K, A], start func() A) wiring {
 	return func(n *graph.Node, env graph.Env, outs []any) (any, error) {
-		rows, err := open(env, s.Table.Store, with)
+		rows, err := open(env, of.Table.Store, with)
 		if err != nil {
 			return nil, err
 		}
-		f := &op.Fold[K, V, A]{Rows: rows, Start: start, Add: ignoringRow(p.f), Old: s.Table.WantOld}
-		f.Delete, _ = s.Table.DeleteWhen.(func(K, A) bool)
-		return foldInlet(f, n, env, s.Name(), false, outs[0].(wire.TableOutlet[K, A])), nil
+		f := &op.Fold[K, V, A]{Rows: rows, Start: start, Add: ignoringRow(p.f), Old: of.Table.WantOld}
+		f.Delete, _ = of.Table.DeleteWhen.(func(K, A) bool)
+		return foldInlet(f, n, env, of.Name(), s.UntilCommit, outs[0].(wire.TableOutlet[K, A])), nil
 	}
 }
 

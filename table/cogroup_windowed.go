@@ -14,7 +14,7 @@ import (
 //
 // Windows emitted on close are not for cogroups, whose streams do not agree on when a window is closed: SuppressUntilClose is.
 //
-// Options: InMemory, NoChangelog, TopicConfig, Retention.
+// Options: InMemory, NoChangelog, TopicConfig, Retention, UntilCommit.
 func AggregateCogroupWindows[K, A any](c Cogrouped[K, A], w window.Fixed, name string, zero func() A, opts ...store.Option) KTable[window.Key[K], A] {
 	n := cogroupWindowed(c, "table.AggregateCogroupWindows", w, name, zero, nil, opts)
 	return result[window.Key[K], A](n.Funcs(zero))
@@ -24,7 +24,7 @@ func AggregateCogroupWindows[K, A any](c Cogrouped[K, A], w window.Fixed, name s
 // records of several streams make one session. Each stream has its own stream time, by which it is judged whether its records are
 // late. It is AggregateSessions and AggregateCogroup otherwise.
 //
-// Options: InMemory, NoChangelog, TopicConfig, Retention.
+// Options: InMemory, NoChangelog, TopicConfig, Retention, UntilCommit.
 func AggregateCogroupSessions[K, A any](c Cogrouped[K, A], w window.Session, name string, zero func() A, merge func(key K, a, b A) A, opts ...store.Option) KTable[window.Key[K], A] {
 	n := cogroupWindowed(c, "table.AggregateCogroupSessions", w, name, zero, merge, opts)
 	return result[window.Key[K], A](n.Funcs(zero, merge))
@@ -46,7 +46,7 @@ func cogroupWindowed[K, A any](c Cogrouped[K, A], opname string, w window.Any, n
 		if err := x.keep(at, c.parts[0].key); err != nil {
 			return err
 		}
-		return emitCogroup[window.Key[K], A](at, x.Node, x.Table.Stores, from, func(i int) wiring { return c.parts[i].windowing(x, zero, merge) })
+		return emitCogroup[window.Key[K], A](at, x.Node, x.Table.Stores, from, func(i int) wiring { return c.parts[i].windowing(x, zero, merge) }, x.held)
 	}
 	return x.Node
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // held returns the outlet of a table that keeps its rows in a store, for changes that the store has already: out itself, or one that holds
-// them back until the commit if the user said so. get reads the table's rows. With s.UntilCommit the changes given to it say in
+// them back until the commit if the user said so. get reads the table's rows; nil for stores
+// that drop rows by themselves, whose newest values are kept. With s.UntilCommit the changes given to it say in
 // HasOld whether there was such a row before, and Old is that row's value where want says that old values are wanted.
 func held[K, V any](env graph.Env, n *graph.Node, s storespec.Settings, name string, with serdes[K, V], want bool, get wire.Getter[K, V], out wire.TableOutlet[K, V]) (wire.TableOutlet[K, V], error) {
 	if !s.UntilCommit {
@@ -24,7 +25,7 @@ func held[K, V any](env graph.Env, n *graph.Node, s storespec.Settings, name str
 		place.Node = n
 		env.RecordAt(ms)
 	}
-	env.OnCommit(n, func() error { return h.Flush(out) })
+	early := env.OnCommit(n, func() error { return h.Flush(out) })
 	return func(c wire.Change[K, V]) error {
 		place.Node = n
 		full, err := h.Change(c)
@@ -32,8 +33,7 @@ func held[K, V any](env graph.Env, n *graph.Node, s storespec.Settings, name str
 			return refused(env, n, name, err)
 		}
 		if full {
-			defer env.RecordAt(env.RecordTime())
-			return h.Flush(out)
+			early()
 		}
 		return nil
 	}, nil

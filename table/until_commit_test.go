@@ -15,6 +15,7 @@ import (
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/window"
 )
 
 // manual drives a program that commits when the test says so.
@@ -242,4 +243,101 @@ func TestUntilCommitForGroupsOfRows(t *testing.T) {
 	send(d, texts, "a@6", "c@4")
 	d.Commit()
 	assert.Equal(t, "x@4", taken(d, sums))
+}
+
+// windowsText writes the changes of a windowed table.
+func windowsText[V any](t table.KTable[windowKey, V]) {
+	s := stream.MapRecords(table.ToStream(t), func(r stream.Record[windowKey, V]) record {
+		k := fmt.Sprintf("%s[%d-%d]", r.Key.Key, r.Key.Start.UnixMilli(), r.Key.End.UnixMilli())
+		return record{Key: k, Value: fmt.Sprint(r.Value), Tombstone: r.Tombstone, Time: r.Time, Headers: r.Headers}
+	})
+	stream.To(s, results)
+}
+
+func TestUntilCommitForWindows(t *testing.T) {
+	for name, w := range map[string]window.Any{
+		"hopping": window.Hopping(ms(10), ms(5)), "sliding": window.Sliding(ms(3)), "sessions": window.Sessions(ms(4)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := manual(t, func(b *stream.Builder) {
+				windowsText(table.CountWindows(stream.GroupByKey(stream.From(b, texts)), w, "n", store.UntilCommit()))
+			})
+			plain := drive(t, func(b *stream.Builder) {
+				windowsText(table.CountWindows(stream.GroupByKey(stream.From(b, texts)), w, "n"))
+			})
+			all := map[string]string{}
+			both := func(records ...string) {
+				send(d, texts, records...)
+				send(plain, texts, records...)
+				for _, x := range strings.Fields(taken(plain, results)) {
+					k, _, _ := strings.Cut(x, "]")
+					all[k] = x
+				}
+			}
+			both("a=v@5", "b=v@7", "b=v@8", "a=v@11", "b=v@12")
+			d.Commit()
+			got := taken(d, results)
+			last := map[string]string{}
+			for _, x := range strings.Fields(got) {
+				k, _, _ := strings.Cut(x, "]")
+				assert.NotContains(t, last, k, "one update for each window")
+				last[k] = x
+			}
+			for k, x := range all {
+				if strings.Contains(x, "=") {
+					assert.Equal(t, x, last[k], "the last of all updates")
+				} else {
+					assert.NotContains(t, last, k, "came and went")
+				}
+			}
+			d.Restart()
+			both("a=v@13", "a=v@14")
+			d.Commit()
+			for _, x := range strings.Fields(taken(d, results)) {
+				k, _, _ := strings.Cut(x, "]")
+				assert.Equal(t, all[k], x)
+			}
+			if name == "sessions" {
+				assert.Equal(t, "a[5-5]=1@5 a[11-11]=1@11 b[7-12]=3@12", got, "merged sessions come and go")
+			}
+		})
+	}
+}
+
+func TestSessionsThatAreHeldBackHaveHeaders(t *testing.T) {
+	d := manual(t, func(b *stream.Builder) {
+		windowsText(table.CountWindows(stream.GroupByKey(stream.From(b, texts)), window.Sessions(ms(4)), "n", store.UntilCommit()))
+	})
+	in := testdriver.Input(d, texts)
+	in.At(ms0(1)).Header("h", []byte("1")).Send("a", "v")
+	in.At(ms0(3)).Header("h", []byte("2")).Send("a", "v")
+	d.Commit()
+	out := testdriver.Output(d, results).Take()
+	require.Len(t, out, 1)
+	assert.Equal(t, "a[1-3]", out[0].Key)
+	assert.Equal(t, stream.Headers{{Name: "h", Value: []byte("2")}}, out[0].Headers)
+}
+
+func TestUntilCommitForCogroups(t *testing.T) {
+	others := stream.NewTopic("others", serde.String, serde.String)
+	join := func(_, v, agg string) string { return agg + v }
+	d := manual(t, func(b *stream.Builder) {
+		c := table.Cogroup(table.Add(stream.GroupByKey(stream.From(b, texts)), join), table.Add(stream.GroupByKey(stream.From(b, others)), join))
+		stream.To(table.ToStream(table.AggregateCogroup(c, "c", table.Zero, store.UntilCommit())), results)
+		windowsText(table.AggregateCogroupWindows(c, window.Tumbling(ms(10)), "w", table.Zero, store.UntilCommit()))
+	})
+	send(d, texts, "a=1@1", "a=2@2")
+	send(d, others, "a=3@3", "b=4@4")
+	send(d, texts, "a=5@15")
+	d.Commit()
+	assert.ElementsMatch(t, []string{"a=1235@15", "b=4@4", "a[0-10]=123@3", "b[0-10]=4@4", "a[10-20]=5@15"}, strings.Fields(taken(d, results)))
+}
+
+// TestFinalResultsOfWindowsThatAreHeldBack: what is sent at a commit is what closes windows then.
+func TestFinalResultsOfWindowsThatAreHeldBack(t *testing.T) {
+	d := manual(t, func(b *stream.Builder) { finals(countsIn(b, window.Tumbling(ms(10)), store.UntilCommit())) })
+	send(d, texts, "a=v@1", "a=v@2", "b=v@3", "b=v@12")
+	assert.Empty(t, taken(d, results))
+	d.Commit()
+	assert.Equal(t, "a[0-10]=2@2 b[0-10]=1@3", taken(d, results))
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // windowOptions are the options that stores of windowed tables take.
-var windowOptions = append([]string{storespec.Retention}, storeOptions...)
+var windowOptions = append([]string{storespec.Retention}, heldOptions...)
 
 // folds are the functions of an aggregation: start and add are those of op.Fold, merge that of op.Sessions. bare says that add takes
 // records without a value, too.
@@ -51,6 +51,9 @@ func newWindowed[K, A any](opname, kind string, w window.Any, name string, opts 
 	}
 	x.spec = w.Plan()
 	n.Mistake(x.spec.Check())
+	if x.spec.OnClose && s.UntilCommit {
+		n.Errorf("its windows are emitted on close, once each: store.UntilCommit does not go with it")
+	}
 	n.Table.Aggregates, n.Table.Windowed, n.Table.CloseAfter = true, true, x.spec.CloseAfter()
 	if x.spec.Kind == windowspec.Unlimited {
 		n.Table.CloseAfter = plan.Never
@@ -141,7 +144,13 @@ func aggregated[K, V, A any](g stream.Grouped[K, V], opname, kind string, w wind
 		if err := x.keep(c, func() (serde.Serde[K], error) { return plan.KeySerde[K](in.Node()) }); err != nil {
 			return err
 		}
-		node := &graph.Node{Stores: x.Table.Stores, Wire: windowing(x, f)}
+		node := &graph.Node{Stores: x.Table.Stores, Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
+			out, err := x.held(n, env, outs[0])
+			if err != nil {
+				return nil, err
+			}
+			return windowing(x, f)(n, env, []any{out})
+		}}
 		if err := c.Add(name, node, from); err != nil {
 			return err
 		}
@@ -149,6 +158,19 @@ func aggregated[K, V, A any](g stream.Grouped[K, V], opname, kind string, w wind
 		return nil
 	}
 	return x.Node
+}
+
+// held is the outlet of x, or one that holds changes back until a commit.
+func (x *windowed[K, A]) held(n *graph.Node, env graph.Env, out any) (any, error) {
+	if !x.settings.UntilCommit {
+		return out, nil
+	}
+	key, err := plan.KeySerde[window.Key[K]](x.Node)
+	if err != nil {
+		return nil, err
+	}
+	with := serdes[window.Key[K], A]{key, x.with.value}
+	return held(env, n, x.settings, x.Table.Store, with, x.Table.WantOld, nil, out.(wire.TableOutlet[window.Key[K], A]))
 }
 
 // folder is an aggregation of package op: Record folds a record, See only looks at its time.
@@ -161,7 +183,7 @@ type folder[K, V any] interface {
 func windowing[K, V, A any](x *windowed[K, A], f folds[K, V, A]) wiring {
 	return func(n *graph.Node, env graph.Env, outs []any) (any, error) {
 		with := op.Windowing[K, V, A]{
-			Start: f.start, Add: f.add, Old: x.Table.WantOld, OnClose: x.spec.OnClose, Grace: x.spec.Grace.Milliseconds(),
+			Start: f.start, Add: f.add, Old: x.Table.WantOld, OnClose: x.spec.OnClose, Hold: x.settings.UntilCommit, Grace: x.spec.Grace.Milliseconds(),
 			Time: &env.OperatorTime(n).Time, Late: func() { env.Drop(n, graph.Late) }, Out: outs[0].(wire.TableOutlet[window.Key[K], A]),
 		}
 		with.Delete, _ = x.Table.DeleteWhen.(func(window.Key[K], A) bool)

@@ -13,9 +13,9 @@ import (
 // read, they go through the topic <application>-<name>-repartition first, or one named by the grouping.
 //
 // A session that grows is a new row: the old one is deleted, and sent as a tombstone, before. So are the sessions that a record merges.
-// Changes of sessions carry no headers, unless w says OnClose, as in Kafka Streams.
+// Changes of sessions carry no headers, unless w says OnClose or the store is one with store.UntilCommit, as in Kafka Streams.
 //
-// Options: InMemory, NoChangelog, TopicConfig, Retention.
+// Options: InMemory, NoChangelog, TopicConfig, Retention, UntilCommit.
 func CountWindows[K, V any](g stream.Grouped[K, V], w window.Any, name string, opts ...store.Option) KTable[window.Key[K], int64] {
 	return result[window.Key[K], int64](aggregated(g, "table.CountWindows", "count-windows", w, name, opts, folds[K, V, int64]{
 		start: Zero[int64],

@@ -37,8 +37,8 @@ type Env interface {
 	// clock at the time of the call.
 	Schedule(n *Node, kind Clock, every time.Duration, f func(now int64) error) (stop func())
 	// OnCommit has f called right before each commit: it sends what n holds back until then. Steps before others come first, so f sees
-	// what theirs sent. An error ends the task.
-	OnCommit(n *Node, f func() error)
+	// what theirs sent. An error ends the task. early has f called once the record or punctuation at hand is done, too.
+	OnCommit(n *Node, f func() error) (early func())
 	// OnClose has f called when the task is closed, last registered first.
 	OnClose(f func() error)
 	// Drop counts a record that is dropped, by reason, and tells Events.

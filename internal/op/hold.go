@@ -12,12 +12,12 @@ import (
 )
 
 // Hold holds the changes of a stored table back until the commit: of each key one remains, from the value that was sent last to the newest. What
-// it keeps is bytes of its own; the newest values are in the store. Owned by the task's goroutine.
+// it keeps is bytes of its own. Owned by the task's goroutine.
 type Hold[K, V any] struct {
-	name string
-	key  *rowserde.Side[K]
-	old  *rowserde.Side[V]
-	get  wire.Getter[K, V]
+	name  string
+	key   *rowserde.Side[K]
+	value *rowserde.Side[V]
+	get   wire.Getter[K, V]
 
 	// Old says that changes carry old values.
 	Old bool
@@ -36,7 +36,8 @@ type Hold[K, V any] struct {
 type heldRow struct {
 	key        string
 	old        []byte // what was sent last
-	had        bool   // there was such a row
+	new        []byte // the newest value, where it cannot be read from the store
+	had, row   bool   // there was such a row; there is one now
 	time       int64
 	source     topology.Source
 	headers    topology.Headers
@@ -46,21 +47,22 @@ type heldRow struct {
 // heldBytes is what a row takes beside its bytes.
 const heldBytes = 160
 
-// OpenHold returns a Hold for a table whose rows are read with get. name is the store's.
+// OpenHold returns a Hold for a table whose newest rows are read with get; nil: they are kept, as the store may have dropped them by the time of
+// the commit. name is the store's.
 func OpenHold[K, V any](name string, key serde.Serde[K], value serde.Serde[V], get wire.Getter[K, V]) (*Hold[K, V], error) {
 	h := &Hold[K, V]{name: name, get: get, at: map[string]int32{}, first: -1, last: -1, Most: 4 << 20}
 	var err error
 	if h.key, err = rowserde.New(key, name, true); err != nil {
 		return nil, fmt.Errorf("store %q: keys: %w", name, err)
 	}
-	if h.old, err = rowserde.New(value, name, false); err != nil {
+	if h.value, err = rowserde.New(value, name, false); err != nil {
 		return nil, fmt.Errorf("store %q: values: %w", name, err)
 	}
 	return h, nil
 }
 
 // Change holds c back, which the store has already. c.HasOld says that there was such a row before, whether old values are wanted or not.
-// full says that it is time to Flush.
+// full says that it is time to Flush, once the record at hand is done.
 func (h *Hold[K, V]) Change(c wire.Change[K, V]) (full bool, err error) {
 	key, err := h.key.Encode(c.Key)
 	if err != nil {
@@ -75,10 +77,28 @@ func (h *Hold[K, V]) Change(c wire.Change[K, V]) (full bool, err error) {
 		h.unlink(i)
 	}
 	x := &h.all[i]
+	if err := h.renew(x, c); err != nil {
+		return false, err
+	}
 	h.size += headerBytes(c.Headers) - headerBytes(x.headers)
 	x.time, x.source, x.headers = c.Time.UnixMilli(), c.Source(), buffer.CopyHeaders(c.Headers)
 	h.link(i)
 	return h.size > h.Most, nil
+}
+
+// renew keeps the newest value.
+func (h *Hold[K, V]) renew(x *heldRow, c wire.Change[K, V]) error {
+	if x.row = !c.Tombstone; h.get != nil || !x.row {
+		return nil
+	}
+	b, err := h.value.Encode(c.Value)
+	if err != nil {
+		return fmt.Errorf("store %q, key %q: encode the value: %w", h.name, x.key, err) // the store has it: not the record's fault
+	}
+	before := cap(x.new)
+	x.new = append(x.new[:0], b...)
+	h.size += int64(cap(x.new) - before)
+	return nil
 }
 
 // add makes a place for a key that was not there.
@@ -86,7 +106,7 @@ func (h *Hold[K, V]) add(key []byte, c wire.Change[K, V]) (int32, error) {
 	x := heldRow{key: string(key), had: c.HasOld}
 	if h.Old && c.HasOld {
 		var err error
-		if x.old, err = h.old.Fresh(c.Old); err != nil {
+		if x.old, err = h.value.Fresh(c.Old); err != nil {
 			return 0, &RecordError{fmt.Errorf("store %q, key %q: encode the old value: %w", h.name, key, err)}
 		}
 	}
@@ -148,13 +168,13 @@ func (h *Hold[K, V]) send(x *heldRow, out wire.TableOutlet[K, V]) error {
 	if err != nil {
 		return fmt.Errorf("store %q, key %q: decode the key: %w", h.name, x.key, err)
 	}
-	v, _, row, err := h.get(k)
+	v, row, err := h.newest(k, x)
 	if err != nil || !row && !x.had { // it came and went
 		return err
 	}
 	var c wire.Change[K, V]
 	if c.HasOld = h.Old && x.had; c.HasOld {
-		if c.Old, err = h.old.Decode(x.old); err != nil {
+		if c.Old, err = h.value.Decode(x.old); err != nil {
 			return fmt.Errorf("store %q, key %q: decode the old value: %w", h.name, x.key, err)
 		}
 	}
@@ -163,4 +183,17 @@ func (h *Hold[K, V]) send(x *heldRow, out wire.TableOutlet[K, V]) error {
 		h.At(x.time)
 	}
 	return out(c)
+}
+
+func (h *Hold[K, V]) newest(k K, x *heldRow) (v V, row bool, err error) {
+	switch {
+	case h.get != nil:
+		v, _, row, err = h.get(k)
+	case x.row:
+		row = true
+		if v, err = h.value.Decode(x.new); err != nil {
+			err = fmt.Errorf("store %q, key %q: decode the value: %w", h.name, x.key, err)
+		}
+	}
+	return v, row, err
 }

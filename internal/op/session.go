@@ -64,7 +64,7 @@ func (s *Sessions[K, V, A]) Record(r topology.Record[K, V]) error {
 		s.Late()
 		return nil
 	}
-	if !s.OnClose {
+	if !s.OnClose && !s.Hold {
 		r.Headers = nil // Kafka Streams makes new records here
 	}
 	if start != at || end != at {
@@ -114,7 +114,7 @@ func (s *Sessions[K, V, A]) replace(r topology.Record[K, V], at int64) error {
 		if err := s.Rows.remove(f.start, f.end, at); err != nil {
 			return err
 		}
-		gone := Folded[A]{Gone: true, Time: f.end, Old: f.value, HasOld: s.Old}
+		gone := Folded[A]{Gone: true, Time: f.end, Old: f.value, HasOld: s.Old || s.Hold}
 		if err := s.send(r, windowKey(r.Key, f.start, f.end), gone); err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func (s *Sessions[K, V, A]) replace(r topology.Record[K, V], at int64) error {
 func (s *Sessions[K, V, A]) add(r topology.Record[K, V], a A, row bool, start, end int64) error {
 	at := r.Time.UnixMilli()
 	res := Folded[A]{Time: end}
-	if start == end && row && s.Old {
+	if start == end && row && (s.Old || s.Hold) {
 		res.Old, res.HasOld = s.found[0].value, true
 	}
 	a = s.Add(r.Key, r.Value, a, row)

@@ -206,7 +206,7 @@ func (w *SlidingWindows[K, V, A]) left(r topology.Record[K, V], at int64, before
 	}
 	w.Rows.start = start
 	res := Folded[A]{Time: at}
-	if w.Old {
+	if w.Old && !w.Hold {
 		res.Old, res.HasOld = began(w.Start)
 	}
 	return w.add(r, res, before, true, at)
@@ -223,7 +223,7 @@ func (w *SlidingWindows[K, V, A]) copyRight(r topology.Record[K, V], at int64, t
 		return err
 	}
 	res := Folded[A]{New: a, Time: w.right.at}
-	if w.Old {
+	if w.Old && !w.Hold {
 		res.Old, res.HasOld = began(w.Start)
 	}
 	saved, err := w.Rows.put(w.right.raw, w.right.at)

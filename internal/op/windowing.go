@@ -18,6 +18,8 @@ type Windowing[K, V, A any] struct {
 	Delete func(window.Key[K], A) bool
 	// Old says that changes carry old values.
 	Old bool
+	// Hold says that changes are held back until a commit: they say in HasOld whether there was a row, whatever Old says.
+	Hold bool
 	// OnClose says that a row is sent when its window is closed, and not before.
 	OnClose bool
 	// Grace is how long after its end a window takes records.

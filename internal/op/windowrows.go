@@ -140,7 +140,7 @@ func (w *Windows[K, V, A]) fold(r topology.Record[K, V], a A, was int64, row boo
 	at := r.Time.UnixMilli()
 	res := Folded[A]{Time: max(at, was)}
 	var err error
-	if w.Old {
+	if w.Old || w.Hold {
 		if res.Old, res.HasOld, err = w.old(row); err != nil {
 			return err
 		}
@@ -149,9 +149,12 @@ func (w *Windows[K, V, A]) fold(r topology.Record[K, V], a A, was int64, row boo
 }
 
 func (w *Windows[K, V, A]) old(row bool) (a A, ok bool, err error) {
-	if row {
+	switch {
+	case row && w.Old:
 		a, err = w.Rows.again()
 		return a, true, err
+	case w.Hold:
+		return a, row, nil
 	}
 	a, ok = began(w.Start)
 	return a, ok, nil
@@ -162,7 +165,9 @@ func (w *Windows[K, V, A]) add(r topology.Record[K, V], res Folded[A], a A, row 
 	a = w.Add(r.Key, r.Value, a, row)
 	k := windowKey(r.Key, w.Rows.start, end)
 	if w.Delete != nil && w.Delete(k, a) {
-		res.Gone = true
+		if res.Gone = true; w.Hold { // as in Kafka Streams, of what is held back
+			res.Time = r.Time.UnixMilli()
+		}
 		if err := w.Rows.remove(r.Time.UnixMilli()); err != nil {
 			return err
 		}

@@ -9,14 +9,22 @@ import (
 	"github.com/millstream-go/millstream/internal/offsetmeta"
 )
 
+// flusher is a function of OnCommit and the step that registered it.
+type flusher struct {
+	closing
+	early bool
+}
+
 // OnCommit implements graph.Env. Steps are wired from the sinks up, and flushed from the sources down.
-func (t *Task) OnCommit(n *graph.Node, f func() error) {
+func (t *Task) OnCommit(n *graph.Node, f func() error) (early func()) {
 	at := slices.Index(t.sub.Nodes, n)
 	i := len(t.onCommit)
 	for i > 0 && slices.Index(t.sub.Nodes, t.onCommit[i-1].node) > at {
 		i--
 	}
-	t.onCommit = slices.Insert(t.onCommit, i, closing{n, f})
+	x := &flusher{closing: closing{n, f}}
+	t.onCommit = slices.Insert(t.onCommit, i, x)
+	return func() { x.early, t.early = true, true }
 }
 
 // Flush has the steps send what they hold back until a commit. It is called right before Cut, with nothing in between; a non-nil error
@@ -27,8 +35,17 @@ func (t *Task) Flush() (err error) {
 	}
 	defer t.report()
 	defer t.guard(&err)
+	return t.flush(true)
+}
+
+// flush flushes all steps, or those that have asked for it.
+func (t *Task) flush(all bool) error {
 	t.current = nil
 	for _, x := range t.onCommit {
+		if !all && !x.early {
+			continue
+		}
+		x.early = false
 		t.recordTime, t.place.Node = max(t.cfg.Clock.time, 0), x.node
 		err := x.f()
 		if err == nil {
@@ -38,6 +55,7 @@ func (t *Task) Flush() (err error) {
 			return t.fatal(t.place.Node, err)
 		}
 	}
+	t.early = false
 	return nil
 }
 

@@ -121,6 +121,11 @@ func (t *Task) one() error {
 	t.current = nil
 	t.done(q)
 	t.look(q)
+	if t.early {
+		if err := t.flush(false); err != nil {
+			return err
+		}
+	}
 	return t.punctuate(graph.StreamTime, t.cfg.Clock.time)
 }
 

@@ -108,5 +108,8 @@ func (t *Task) fire(x *timer, now int64) error {
 	if err != nil {
 		return t.fatal(x.node, err)
 	}
+	if t.early {
+		return t.flush(false)
+	}
 	return nil
 }

@@ -172,7 +172,8 @@ type Task struct {
 	saved       map[string]int64 // operator times as they were cut last
 	epoch       int              // counts cuts
 	letters     spread           // over the partitions of dead-letter topics
-	onCommit    []closing        // in the order of the graph
+	onCommit    []*flusher       // in the order of the graph
+	early       bool             // one of them is to be called before the next commit
 	onClose     []closing
 	err         error // fatal
 	closed      bool
