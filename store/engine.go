@@ -72,6 +72,11 @@ type Engine interface {
 	// deletion accepted and the put that goes with it not, a row would be lost). It returns the epoch's number; a
 	// cut epoch waits for Settle or Undo. emit must not keep the bytes and must not call the engine.
 	Cut(emit func(Change) error) (epoch uint64, err error)
+	// Expire says, in the current epoch, that nobody asks for the rows with from <= key < to any more, nor writes them: unless the epoch
+	// is undone, after which all of them are there. Once it has settled they go, some time, without being visited one by one by the caller
+	// and without a word to Cut; until then reads may find them. What was said of the same from before, with a lower to, is included.
+	// The engine keeps from and to.
+	Expire(from, to []byte)
 	// Settle says that Kafka has accepted all epochs up to this one and that the changelog ends at c for it. The engine
 	// may write them to disk from now on, in its own time. c is ignored by engines without disk.
 	Settle(epoch uint64, c Checkpoint)

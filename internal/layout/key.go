@@ -8,12 +8,16 @@ import (
 )
 
 // Local keys begin with their class. Rows of one class are in the order that reads of it need; docs/format/store.md has them all.
+//
+// A flush writes ascending keys in several transactions, and after a crash in between the changelog is replayed over what it wrote. So what
+// is made of a row that is about to change comes before that row: were the latest version there and the one before it, which it took the
+// place of, not yet among the older ones, that would be lost.
 const (
 	metaClass   byte = iota + 1 // what the store knows of itself: one row
 	rowClass                    // windows and sessions: segment, key, times
 	timeClass                   // the index by time: time, key, rest
+	olderClass                  // versions before the latest: segment, key, until when
 	latestClass                 // versions: key
-	olderClass                  // versions: segment, key, until when, since when
 	goneClass                   // latest versions that are deletions: time, key
 )
 

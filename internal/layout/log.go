@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/store"
@@ -37,6 +38,7 @@ type Log struct {
 	writes    uint64           // counts what a scan that has read ahead must know of
 	journal   journal          // of versions
 	deleted   int              // versions of this epoch that are deletions
+	floor     int64            // segments below it were given up
 
 	key, buf, value, given []byte // scratch
 	changes                []store.Change
@@ -93,7 +95,7 @@ func (l *Log) load() error {
 	}
 	l.observed, l.seq = l.saved.observed, l.saved.seq
 	l.journal.clear()
-	l.deleted = 0
+	l.deleted, l.floor = 0, math.MinInt64
 	l.writes++
 	return nil
 }
@@ -161,7 +163,7 @@ func (l *Log) Get(key []byte) ([]byte, int64, bool, error) {
 // Scan implements store.Bytes. It keeps 1.
 func (l *Log) Scan(r store.Range) iter.Seq2[store.Entry, error] {
 	return func(yield func(store.Entry, error) bool) {
-		for e, err := range l.Engine.Scan(r) {
+		for e, err := range l.Engine.Scan(l.clip(r)) {
 			if err == nil && l.gone(e.Key) {
 				continue
 			}
@@ -181,6 +183,7 @@ func (l *Log) Cut(emit func(store.Change) error) (uint64, error) {
 		}
 		l.saved = now
 	}
+	l.giveUp()
 	if l.kind == graph.Versioned {
 		return l.cutVersions(emit)
 	}
@@ -196,6 +199,42 @@ func (l *Log) Cut(emit func(store.Change) error) (uint64, error) {
 		c.Key = l.key
 		return emit(c)
 	})
+}
+
+// giveUp tells the engine which segments have expired as a whole.
+func (l *Log) giveUp() {
+	oldest := segmentOf(l.observed-l.retention+1, l.shape.segment)
+	if l.observed < 0 || oldest <= l.floor {
+		return
+	}
+	l.floor = oldest
+	class := byte(rowClass)
+	if l.kind == graph.Versioned {
+		class = olderClass
+	}
+	l.Engine.Expire([]byte{class}, appendTime([]byte{class}, oldest))
+	if l.index {
+		l.Engine.Expire([]byte{timeClass}, appendTime([]byte{timeClass}, oldest*l.shape.segment))
+	}
+}
+
+// clip has a scan begin behind the segments that have expired, which may have any number of rows left.
+func (l *Log) clip(r store.Range) store.Range {
+	if len(r.From) == 0 || l.observed < 0 {
+		return r
+	}
+	bound := l.observed - l.retention + 1
+	switch r.From[0] {
+	case rowClass, olderClass:
+		bound = segmentOf(bound, l.shape.segment)
+	case timeClass:
+	default:
+		return r
+	}
+	if len(r.From) < headLen || timeAt(r.From[1:]) < bound {
+		r.From, r.FromAfter = appendTime([]byte{r.From[0]}, bound), false
+	}
+	return r
 }
 
 // Undo implements store.Engine.

@@ -224,8 +224,7 @@ func (l *Log) forget() error {
 		if n--; n < 0 {
 			break
 		}
-		l.key = appendLatest(l.key[:0], e.Key[headLen:])
-		if err := l.Engine.Delete(l.key, e.Time); err != nil {
+		if err := l.forgetKey(e.Key[headLen:], timeAt(e.Key[1:])); err != nil {
 			return err
 		}
 		l.key = append(l.key[:0], e.Key...)
@@ -234,6 +233,16 @@ func (l *Log) forget() error {
 		}
 	}
 	return nil
+}
+
+// forgetKey removes the latest version of a key if it is the deletion at t. After a crash in a flush the list may have others.
+func (l *Log) forgetKey(key []byte, t int64) error {
+	l.key = appendLatest(l.key[:0], key)
+	stored, from, ok, err := l.Engine.Get(l.key)
+	if err != nil || !ok || from != t || versionOf(stored) != nil {
+		return err
+	}
+	return l.Engine.Delete(l.key, t)
 }
 
 // loggedVersions hands all versions of a key to emit, oldest first.

@@ -20,6 +20,7 @@ func (e *Engine) Truncate() error {
 	}
 	<-e.file.lock
 	e.cuts.Undo()
+	e.expired = nil
 	e.settled, e.has, e.debt, e.sealNext = store.Checkpoint{}, false, 0, false
 	e.epoch++
 	e.flusher = newFlusher(e)

@@ -74,6 +74,8 @@ type Engine struct {
 	tables   []*table
 	epoch    uint64
 	cuts     memory.Cuts
+	expired  memory.Expiries
+	done     uint64           // the newest settled epoch
 	settled  store.Checkpoint // of the newest settled epoch or restore
 	has      bool             // settled is set
 	saved    time.Time        // of the last seal
@@ -95,9 +97,10 @@ type table struct {
 	c       store.Checkpoint // where the changelog stood after upTo
 	has     bool             // c is known
 	state   tableState
-	drained int64         // the bytes that the account counts as being flushed
-	view    bool          // not a table of its own: the settled part of one whose owner waits meanwhile
-	flushed chan struct{} // closed when the file has it
+	expired []memory.Expiry // what the file is to be without, once it has the table
+	drained int64           // the bytes that the account counts as being flushed
+	view    bool            // not a table of its own: the settled part of one whose owner waits meanwhile
+	flushed chan struct{}   // closed when the file has it
 }
 
 type tableState uint8

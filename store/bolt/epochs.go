@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"slices"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/invariant"
@@ -120,6 +121,7 @@ func (e *Engine) accept(c store.Checkpoint) {
 func (e *Engine) Settle(epoch uint64, c store.Checkpoint) {
 	e.noScan("settle")
 	e.cuts.Settle(epoch)
+	e.done = epoch
 	e.accept(c)
 	e.tables[0].Settle(min(epoch, e.epoch-1))
 	for i := len(e.tables) - 1; i > 0; i-- {
@@ -149,6 +151,8 @@ func (e *Engine) enqueue(t *table) {
 		invariant.Fail("a memtable with unsettled epochs is to be flushed")
 	}
 	t.state = queued
+	t.expired = e.expired.Until(min(t.upTo, e.done))
+	e.expired.Settle(min(t.upTo, e.done), slices.Clone(t.expired))
 	e.drain(t)
 	e.flusher.add(t)
 }
@@ -169,10 +173,14 @@ func (e *Engine) checkpointMoved() bool {
 	return e.has && (!ok || on.Offset != e.settled.Offset || on.TopicID != e.settled.TopicID || e.aged())
 }
 
+// Expire implements store.Engine.
+func (e *Engine) Expire(from, to []byte) { e.expired.Add(e.epoch, from, to) }
+
 // Undo implements store.Engine.
 func (e *Engine) Undo() error {
 	e.noScan("undo")
 	e.cuts.Undo()
+	e.expired.Undo(e.done)
 	e.tables[0].Undo()
 	for i := 1; i < len(e.tables) && e.tables[i].state == sealed; i++ {
 		e.tables[i].Undo()

@@ -35,7 +35,7 @@ func (w *write) run() error {
 			return err
 		}
 	}
-	if w.spread() {
+	if w.spread() || w.outdated() {
 		err := w.rewrite()
 		if err == nil || errors.Is(err, errEnding) || errors.Is(err, errCorrupt) {
 			return err
@@ -197,6 +197,9 @@ func (w *write) row(rows *bbolt.Bucket) (int64, error) {
 	row := w.cursor.Row()
 	if w.t.view {
 		row = w.cursor.Settled()
+	}
+	if memory.Contains(w.t.expired, row.Key) {
+		return 0, nil
 	}
 	w.f.seek = appendKey(w.f.seek[:0], row.Key)
 	switch row.State {

@@ -15,6 +15,9 @@ type Engine struct {
 	table   *Table
 	account *Account
 	cuts    Cuts
+	expired Expiries
+	settled uint64
+	puts    int // since the last epoch that settled
 	scans   int
 	closed  bool
 }
@@ -47,6 +50,7 @@ func (e *Engine) Put(key, value []byte, time int64) error {
 	if err := Check(key, value, true); err != nil {
 		return err
 	}
+	e.puts++
 	return e.table.Put(key, value, time)
 }
 
@@ -97,6 +101,32 @@ func (e *Engine) Settle(epoch uint64, _ store.Checkpoint) {
 	e.noScan("settle")
 	e.cuts.Settle(epoch)
 	e.table.Settle(epoch)
+	e.settled = epoch
+	e.drop()
+}
+
+// Expire implements store.Engine.
+func (e *Engine) Expire(from, to []byte) { e.expired.Add(e.table.Epoch(), from, to) }
+
+// dropAtLeast is how many expired rows go with each epoch that settles, besides twice as many as have come: a few milliseconds.
+const dropAtLeast = 4096
+
+// drop removes rows that have expired, not so many that the worker notices.
+func (e *Engine) drop() {
+	limit := dropAtLeast + 2*e.puts
+	e.puts = 0
+	if len(e.expired) == 0 {
+		return
+	}
+	var left []Expiry
+	for _, x := range e.expired.Until(e.settled) {
+		n, done := e.table.Drop(x, limit)
+		limit -= n
+		if !done {
+			left = append(left, x)
+		}
+	}
+	e.expired.Settle(e.settled, left)
 }
 
 // Undo implements store.Engine.
@@ -104,6 +134,7 @@ func (e *Engine) Undo() error {
 	e.noScan("undo")
 	e.cuts.Undo()
 	e.table.Undo()
+	e.expired.Undo(e.settled)
 	// Numbers are not used again: a late Settle of what was undone is not mistaken for one of what comes.
 	e.table.SetEpoch(e.table.Epoch() + 1)
 	return nil
@@ -130,6 +161,7 @@ func (e *Engine) Restore(changes []store.Change, _ store.Checkpoint) error {
 func (e *Engine) Truncate() error {
 	e.noScan("truncate")
 	e.cuts.Undo()
+	e.expired = nil
 	e.table.Release()
 	e.table.SetEpoch(e.table.Epoch() + 1)
 	return nil

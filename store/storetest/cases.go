@@ -29,6 +29,7 @@ var cases = map[string]func(t *testing.T, s Store){
 	"truncate leaves nothing":                 truncate,
 	"values grow and shrink":                  growing,
 	"a deleted and settled row may come back": resurrect,
+	"rows expire once their epoch settles":    expireUndone,
 }
 
 func open(t *testing.T, s Store) store.Engine {

@@ -57,6 +57,7 @@ func Histories(t *testing.T, fresh func(t testing.TB) Store) {
 			h := newHistory(t, fresh(t), seed)
 			defer h.close()
 			h.run()
+			newExpiry(t, fresh(t), seed).run()
 		})
 	}
 }
