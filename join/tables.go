@@ -117,8 +117,6 @@ func (x *tableTable[K, L, R, O]) wireOther(n *graph.Node, env graph.Env, outs []
 
 // describe says of the result what steps that follow may ask: its rows are computed from those of both sides.
 func (x *tableTable[K, L, R, O]) describe(open func(graph.Env) (*op.TableTable[K, L, R, O], error), stores ...[]string) {
-	l, r := plan.TableOf(x.l), plan.TableOf(x.r)
-	x.own.Windowed, x.own.CloseAfter = l.Windowed, max(l.CloseAfter, r.CloseAfter)
 	for _, s := range stores {
 		x.own.Stores = append(x.own.Stores, s...)
 	}

@@ -38,6 +38,9 @@ var foreignKeys = map[string]program{
 		l := table.Reduce(stream.GroupByKey(from(b, "left")), "latest", func(_, v string) string { return v })
 		toTexts(foreignRows(l, unnamed(b, "right"), "j"), "out")
 	}},
+	"foreign-key-inner-join-versioned": {build: func(b *stream.Builder) {
+		toTexts(foreignRows(versionedRows(b, "left", "lv"), versionedRows(b, "right", "rv"), "j"), "out")
+	}},
 	"wire-foreign-key-topics": {build: func(b *stream.Builder) {
 		toTexts(foreignRows(unnamed(b, "left"), unnamed(b, "right"), "fkj"), "out")
 	}},

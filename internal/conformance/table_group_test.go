@@ -49,6 +49,16 @@ var tableGroups = map[string]program{
 	"wire-table-group-by-repartition": {numbers: []string{"c"}, build: func(b *stream.Builder) {
 		toNumbers(table.CountRows(byPart(unnamed(b, "in")), "c"), "out")
 	}},
+	"versioned-table-group-by-aggregate": {build: func(b *stream.Builder) {
+		g := table.GroupBy(versionedRows(b, "in", "vt"), func(_, v string) (string, string, bool) { return "all", v, true }).Named("gb")
+		toTexts(table.AggregateRows(g, "agg", table.Zero, addText, removeText), "out")
+	}},
+	"windowed-count-regrouped-by-key": {numbers: []string{"totals"}, build: func(b *stream.Builder) {
+		n := table.CountWindows(stream.GroupByKey(from(b, "in")), tumbling(10), automatic)
+		g := table.GroupBy(n, func(k windowKey, n int64) (string, int64, bool) { return k.Key, n, true }).Named("total")
+		toNumbers(table.AggregateRows(g, "totals", table.Zero,
+			func(_ string, n, sum int64) int64 { return sum + n }, func(_ string, n, sum int64) int64 { return sum - n }), "out")
+	}},
 }
 
 func number(v string) int64 {

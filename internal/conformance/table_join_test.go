@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 )
@@ -26,10 +27,19 @@ var tableJoins = map[string]program{
 	"table-three-way-join": {build: func(b *stream.Builder) {
 		toTexts(outerRows(leftRows(unnamed(b, "a"), unnamed(b, "b")), unnamed(b, "c")), "out")
 	}},
+	"versioned-table-table-inner-join": {build: func(b *stream.Builder) {
+		toTexts(innerRows(versionedRows(b, "left", "lv"), versionedRows(b, "right", "rv")), "out")
+	}},
+	"windowed-counts-left-joined": {numbers: []string{"lc", "rc"}, build: func(b *stream.Builder) {
+		l := table.CountWindows(stream.GroupByKey(from(b, "left")), tumbling(0), "lc", hour)
+		r := table.CountWindows(stream.GroupByKey(from(b, "right")), tumbling(0), "rc", hour)
+		t := join.TableTableLeft(l, r, func(l, r int64, ok bool) string { return dec(l) + "/" + str(dec(r), !ok) })
+		to(rendered(t, same), "out")
+	}},
 }
 
-func stored(b *stream.Builder, topicName, store string) rows {
-	return table.From(b, topic(topicName), store)
+func stored(b *stream.Builder, topicName, name string) rows {
+	return table.From(b, topic(topicName), name)
 }
 
 func innerRows(l, r rows) rows { return join.TableTable(l, r, plus) }
@@ -38,4 +48,8 @@ func leftRows(l, r rows) rows { return join.TableTableLeft(l, r, orNull) }
 
 func outerRows(l, r rows) rows {
 	return join.TableTableOuter(l, r, func(l, r join.Maybe[string]) string { return l.Or("null") + "+" + r.Or("null") })
+}
+
+func versionedRows(b *stream.Builder, topicName, name string) rows {
+	return table.From(b, topic(topicName), name, store.Versions(ms(10000)))
 }
