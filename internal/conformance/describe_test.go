@@ -128,16 +128,24 @@ func (p part) names(visit func(what, name string)) {
 func (d described) given() map[string]bool {
 	out := map[string]bool{}
 	for _, p := range d {
-		p.names(func(_, name string) { out[name] = !generated.MatchString(name) })
+		p.names(func(what, name string) { out[kept(what, name)] = !generated.MatchString(name) })
 	}
 	return out
+}
+
+// kept tells names of stores from those of topics: a store may be called like a topic.
+func kept(what, name string) string {
+	if what == "keeps" {
+		return "store " + name
+	}
+	return name
 }
 
 // form says what a sub-topology does, with only the kinds of names that are not given.
 func (p part) form(given map[string]bool) string {
 	var out []string
 	p.names(func(what, name string) {
-		if !given[name] {
+		if !given[kept(what, name)] {
 			name = "*" + suffix(name)
 		}
 		out = append(out, what+" "+name)
@@ -174,7 +182,7 @@ func (d described) places(given map[string]bool) []string {
 	for _, p := range d {
 		form := p.form(given)
 		p.names(func(what, name string) {
-			if !given[name] {
+			if !given[kept(what, name)] {
 				at[name] = append(at[name], fmt.Sprintf("%s in [%s]", what, form))
 			}
 		})

@@ -18,10 +18,7 @@ var stateless = map[string]program{
 		to(stream.FilterRecords(in, func(r rec) bool { return !p(r) }), "rest")
 	}},
 	"map-swap-key-and-value": {build: func(b *stream.Builder) {
-		to(stream.MapRecords(from(b, "in"), func(r rec) rec {
-			r.Key, r.Value, r.NoKey, r.Tombstone = r.Value, r.Key, r.Tombstone, r.NoKey
-			return r
-		}), "out")
+		to(stream.MapRecords(from(b, "in"), swap), "out")
 	}},
 	"map-values-with-key": {build: func(b *stream.Builder) {
 		to(stream.MapRecordValues(from(b, "in"), func(r rec) (string, bool) { return str(r.Key, r.NoKey) + ":" + value(r), true }), "out")
