@@ -26,6 +26,11 @@ const (
 	rowsTopic    = "rows"
 	clicksTopic  = "clicks" // what the join reads
 	joinedTopic  = "joined"
+	timedTopic   = "timed" // what the windowed count reads
+	windowsTopic = "windows"
+	leftsTopic   = "lefts" // what the join of streams reads
+	rightsTopic  = "rights"
+	pairsTopic   = "pairs"
 	bareTopic    = "bare" // what bare loops write
 	bareLogTopic = "bare-changelog"
 	sentTopic    = "sent-" // the latency's, by round
@@ -81,6 +86,10 @@ func (s spec) topology() (*topology.Topology, error) {
 	case "count":
 		byKey := stream.GroupByKey(stream.From(b, stream.NewTopic(recordsTopic, serde.Int64, serde.Bytes)))
 		stream.To(table.ToStream(table.Count(byKey, countStore)), stream.NewTopic(countsTopic, serde.Int64, serde.Int64))
+	case "windows":
+		windows(b)
+	case "streams":
+		pairs(b)
 	default:
 		rows := table.From(b, stream.NewTopic(rowsTopic, serde.Int64, serde.Func(appendRow, decodeRow)), rowStore)
 		clicks := stream.From(b, stream.NewTopic(clicksTopic, serde.Int64, serde.Bytes))

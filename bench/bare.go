@@ -18,8 +18,10 @@ type bareLoop struct {
 	s                    spec
 	fetch, write, commit *sarama.Broker
 	in                   string
-	outs                 []string // of which the last is a changelog in the workload count
+	outs                 []string // of which the last is a changelog where there are two
 	value                int      // bytes of a value that are written
+	key                  int      // bytes of a key that are written; 0: those of the record's
+	half                 bool     // the first of outs gets every second record only
 	pos, ends, acked     map[int32]int64
 	id                   *sarama.InitProducerIDResponse
 	seq                  map[string][]int32
@@ -45,6 +47,10 @@ func (s spec) runBare() (result, error) {
 		b.in, b.outs = recordsTopic, []string{bareTopic}
 	case "count":
 		b.in, b.outs, b.value = recordsTopic, []string{bareTopic, bareLogTopic}, 8
+	case "windows":
+		b.in, b.outs, b.value, b.key = timedTopic, []string{bareTopic, bareLogTopic}, 8, windowKeySize
+	case "streams": // one of the two topics, which is the same a record
+		b.in, b.outs, b.half, b.key = leftsTopic, []string{bareTopic, bareLogTopic}, true, windowKeySize
 	case "join":
 		b.in, b.outs = clicksTopic, []string{bareTopic}
 	case "restore":
@@ -212,9 +218,13 @@ func (b *bareLoop) pass(resp *sarama.FetchResponse) error {
 			b.acked[p] = rb.LastOffset() + 1
 		}
 		b.read += int64(len(records))
-		for _, t := range b.outs {
-			if len(records) > 0 {
-				queues = append(queues, &outQueue{t, p, b.batches(t, p, records, first)})
+		for i, t := range b.outs {
+			write := records
+			if b.half && i == 0 {
+				write = records[:len(records)/2]
+			}
+			if len(write) > 0 {
+				queues = append(queues, &outQueue{t, p, b.batches(t, p, write, first)})
 			}
 		}
 	}
@@ -241,7 +251,11 @@ func (b *bareLoop) batches(topic string, p int32, records []*sarama.Record, at t
 	slab := make([]sarama.Record, len(records))
 	ptrs := make([]*sarama.Record, len(records))
 	for i, r := range records {
-		slab[i] = sarama.Record{Key: r.Key, Value: r.Value[:min(b.value, len(r.Value))], OffsetDelta: int64(i % perBatch)}
+		key := r.Key
+		if b.key > 0 {
+			key = r.Value[:b.key]
+		}
+		slab[i] = sarama.Record{Key: key, Value: r.Value[:min(b.value, len(r.Value))], OffsetDelta: int64(i % perBatch)}
 		ptrs[i] = &slab[i]
 	}
 	for len(ptrs) > 0 {

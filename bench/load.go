@@ -56,6 +56,11 @@ func (b *bench) led(ctx context.Context, topic string) error {
 
 // load writes n records, with keys by Kafka's default partitioner, as key says. A row of the table has its key for a number.
 func (b *bench) load(ctx context.Context, topic string, n int64, key func(int64) int64) error {
+	return b.loadAt(ctx, topic, n, key, func(int64) time.Time { return time.Time{} })
+}
+
+// loadAt is load with the times of the records; a zero time is now.
+func (b *bench) loadAt(ctx context.Context, topic string, n int64, key func(int64) int64, at func(int64) time.Time) error {
 	began := time.Now()
 	failed := make(chan error, 1)
 	const perSlab = 1000
@@ -64,13 +69,13 @@ func (b *bench) load(ctx context.Context, topic string, n int64, key func(int64)
 		if i%perSlab == 0 {
 			slab = make([]byte, 0, perSlab*(8+valueSize))
 		}
-		at := len(slab)
+		from := len(slab)
 		k, number := key(i), i
 		if topic == rowsTopic {
 			number = k
 		}
 		slab = appendValue(appendKey(slab, k), number)
-		r := &kgo.Record{Topic: topic, Key: slab[at : at+8], Value: slab[at+8:]}
+		r := &kgo.Record{Topic: topic, Key: slab[from : from+8], Value: slab[from+8:], Timestamp: at(i)}
 		b.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil {
 				select {

@@ -57,7 +57,7 @@ func (b *bench) kafka(ctx context.Context) (err error) {
 		name string
 		f    func(context.Context) error
 	}{
-		{"pass", b.pass}, {"count", b.count}, {"join", b.join}, {"restore", b.restore}, {"latency", b.measureLatency},
+		{"pass", b.pass}, {"count", b.count}, {"windows", b.windows}, {"streams", b.streams}, {"join", b.join}, {"restore", b.restore}, {"latency", b.measureLatency},
 	}
 	any := false
 	for _, s := range steps {
@@ -77,7 +77,8 @@ func (b *bench) kafka(ctx context.Context) (err error) {
 		return err
 	}
 	defer b.client.Close()
-	if err := b.create(ctx, recordsTopic, passedTopic, countsTopic, rowsTopic, clicksTopic, joinedTopic, bareTopic, bareLogTopic); err != nil {
+	if err := b.create(ctx, recordsTopic, passedTopic, countsTopic, rowsTopic, clicksTopic, joinedTopic,
+		timedTopic, windowsTopic, leftsTopic, rightsTopic, pairsTopic, bareTopic, bareLogTopic); err != nil {
 		return err
 	}
 	if b.wanted("pass") || b.wanted("count") {

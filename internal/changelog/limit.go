@@ -34,3 +34,12 @@ func (l *limited) Put(key, value []byte, time int64) error {
 	}
 	return l.Engine.Put(key, value, time)
 }
+
+// Visit implements store.Visitor, also where the engine does not.
+func (l *limited) Visit(r store.Range, f func(store.Entry, error) bool) {
+	if e, ok := l.Engine.(store.Visitor); ok {
+		e.Visit(r, f)
+		return
+	}
+	l.Engine.Scan(r)(f)
+}

@@ -73,7 +73,8 @@ func (e *Engine) beginScan(r store.Range) *merge {
 func (e *Engine) endScan(m *merge) {
 	clear(m.tables)
 	clear(m.keys)
-	m.tables, m.keys, m.file = m.tables[:0], m.keys[:0], fileCursor{}
+	m.tables, m.keys = m.tables[:0], m.keys[:0]
+	m.file.key, m.file.stored = nil, nil
 	if e.scans--; e.scans == 0 {
 		<-e.file.lock
 	}
@@ -87,7 +88,7 @@ func (m *merge) start() error {
 		m.keys = append(m.keys, nil)
 		m.load(len(m.tables) - 1)
 	}
-	m.file = fileCursor{f: m.e.file}
+	m.file.f = m.e.file
 	return m.file.start(m.r, m.e.flusher.hasFile.Load())
 }
 
@@ -153,11 +154,14 @@ func (m *merge) pass(key []byte) error {
 	return nil
 }
 
-// A fileCursor is a scan's place in the file.
+// A fileCursor is a scan's place in the file. It is used for one scan after the other: bbolt's cursor is good as long as the bucket that
+// it is of, which is another one for each read transaction.
 type fileCursor struct {
 	f           *file
+	of          *bbolt.Bucket
 	c           *bbolt.Cursor
 	key, stored []byte // key is nil at the end
+	buf         []byte
 }
 
 func (c *fileCursor) start(r store.Range, hasFile bool) (err error) {
@@ -172,12 +176,15 @@ func (c *fileCursor) start(r store.Range, hasFile bool) (err error) {
 			err = c.f.damaged(r)
 		}
 	}()
-	c.c = c.f.rows.Cursor()
+	if c.of != c.f.rows {
+		c.of, c.c = c.f.rows, c.f.rows.Cursor()
+	}
 	switch {
 	case r.Backward && r.To == nil:
 		c.set(c.c.Last())
 	case r.Backward:
-		to := appendKey(nil, r.To)
+		to := appendKey(c.buf[:0], r.To)
+		c.buf = to
 		k, v := c.c.Seek(to)
 		switch {
 		case k == nil:
@@ -189,7 +196,8 @@ func (c *fileCursor) start(r store.Range, hasFile bool) (err error) {
 	case r.From == nil:
 		c.set(c.c.First())
 	default:
-		from := appendKey(nil, r.From)
+		from := appendKey(c.buf[:0], r.From)
+		c.buf = from
 		k, v := c.c.Seek(from)
 		if r.FromAfter && bytes.Equal(k, from) {
 			k, v = c.c.Next()
