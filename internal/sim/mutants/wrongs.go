@@ -47,4 +47,209 @@ var wrongs = []wrong{
 	{"stream-table-behind-repartition", "the result has the time of its row", []edit{
 		{"internal/op/lookup.go", "\treturn topology.WithValue(r, l.Join(r.Value, row, ok)), Joined, nil", "\tr.Time = r.Time.Add(1e6)\n\treturn topology.WithValue(r, l.Join(r.Value, row, ok)), Joined, nil"},
 	}},
+	{"tumbling-count", "a window takes records a moment after it has closed", []edit{
+		{"internal/op/fixed.go", "if start <= closed {", "if start < closed {"},
+	}},
+	{"hopping-count", "a record is late for all of its windows or for none", []edit{
+		{"internal/op/fixed.go", "\t\t\tw.Late()\n\t\t\tcontinue", "\t\t\tw.Late()\n\t\t\tbreak"},
+	}},
+	{"tumbling-reduce", "stream time is forgotten in a crash", []edit{
+		{"internal/task/env.go", "t.times[n] = &graph.OperatorTime{Time: -1}", "return &graph.OperatorTime{Time: -1}"},
+	}},
+	{"hopping-reduce-in-memory", "the first window of a record is left out", []edit{
+		{"internal/op/fixed.go", "start := max(0, at-w.Size+w.Advance) / w.Advance * w.Advance;", "start := (max(0, at-w.Size+w.Advance) + w.Advance - 1) / w.Advance * w.Advance;"},
+	}},
+	{"tumbling-delete-when", "a window that is deleted stays in the store", []edit{
+		{"internal/op/windowrows.go", "\t\tif err := w.Rows.remove(r.Time.UnixMilli()); err != nil {\n\t\t\treturn err\n\t\t}\n\t\treturn w.send(r, k, res)", "\t\treturn w.send(r, k, res)"},
+	}},
+	{"unlimited-count", "the window takes what came before its start", []edit{
+		{"internal/op/fixed.go", "if at < w.From {", "if at < w.From-5 {"},
+	}},
+	{"sliding-count", "the window after the record before is not made", []edit{
+		{"internal/op/sliding.go", "if last != none && last+1+w.Size >= at && !slices.Contains(w.starts, last+1) {", "if last != none && last+1+w.Size > at && !slices.Contains(w.starts, last+1) {"},
+	}},
+	{"sliding-count-long-grace", "a record's right window is left out when it was late", []edit{
+		{"internal/op/sliding.go", "return w.copyRight(r, at, rightThere)", "return w.copyRight(r, at, rightThere || at+w.Size < *w.Time)"},
+	}},
+	{"sliding-reduce", "a left window takes what lies before it", []edit{
+		{"internal/op/sliding.go", "last != none && last >= at-w.Size)", "last != none)"},
+	}},
+	{"sliding-reduce-kept", "a right window has the time of its first record", []edit{
+		{"internal/op/sliding.go", "saved, err := w.Rows.put(w.right.raw, w.right.at)", "saved, err := w.Rows.put(w.right.raw, at+1)"},
+	}},
+	{"sliding-delete-when", "two records of one time make their windows twice", []edit{
+		{"internal/op/sliding.go", "if newest == at { //", "if newest == at && false { //"},
+	}},
+	{"sliding-count-by-definition", "early records have a window of their own each", []edit{
+		{"internal/op/sliding.go", "\tif at < w.Size {\n\t\treturn w.early", "\tif at < w.Size-1 {\n\t\treturn w.early"},
+	}},
+	{"session-count", "sessions merge at less than the gap", []edit{
+		{"internal/op/session.go", "max(0, at-s.Gap), at+s.Gap, false", "max(0, at-s.Gap+1), at+s.Gap, false"},
+	}},
+	{"session-count-with-grace", "a record is late by its own time, not by its session's", []edit{
+		{"internal/op/session.go", "if end < s.open(*s.Time) {", "if at < s.open(*s.Time) {"},
+	}},
+	{"session-reduce", "a session that grows stays in the store", []edit{
+		{"internal/op/session.go", "if err := s.Rows.remove(f.start, f.end, at); err != nil {", "if err := error(nil); err != nil {"},
+	}},
+	{"session-reduce-kept", "sessions are merged in the wrong order", []edit{
+		{"internal/op/session.go", "a = s.Merge(k, a, b)", "a = s.Merge(k, b, a)"},
+	}},
+	{"session-delete-when", "a session that is deleted is sent as if it were there", []edit{
+		{"internal/op/session.go", "\t\tres.Gone = true\n\t\tif err := s.Rows.remove(start", "\t\tif err := s.Rows.remove(start"},
+	}},
+	{"filter-of-tumbling-count", "there is no old value of a window's first record", []edit{
+		{"internal/op/windowrows.go", "a, ok = began(w.Start)", "_ = began[A]"},
+	}},
+	{"tumbling-count-behind-repartition", "a record has the time of its window's start", []edit{
+		{"internal/op/windowrows.go", "res := Folded[A]{Time: max(at, was)}", "res := Folded[A]{Time: at}\n\t_ = was"},
+	}},
+	{"tumbling-count-on-close", "a window is sent before its grace is over", []edit{
+		{"internal/op/fixed.go", "return now - w.Grace - w.Size }", "return now - w.Size }"},
+	}},
+	{"hopping-count-on-close", "what closed before a crash is sent again after it", []edit{
+		{"internal/op/fixed.go", "if before >= 0 {", "if before >= 0 && w.closing.known {"},
+	}},
+	{"sliding-count-on-close", "a window is sent at its last moment", []edit{
+		{"internal/op/sliding.go", "return now - w.Grace - w.Size - 1 }", "return now - w.Grace - w.Size }"},
+	}},
+	{"session-count-on-close", "what is open after a crash is never sent", []edit{
+		{"internal/op/windowing.go", "return to >= max(from, 0) && !(c.known && to < c.next)", "return to >= max(from, 0) && to < c.next"},
+	}},
+	{"session-count-on-close-in-memory", "the last session that has closed waits for the next", []edit{
+		{"internal/op/session.go", "if e.End > to {\n\t\t\ts.closing.put(e.End)\n\t\t\tbreak", "if e.End > to-1 {\n\t\t\ts.closing.put(e.End)\n\t\t\tbreak"},
+	}},
+	{"table-table", "a deletion without a row on the other side is sent on", []edit{
+		{"internal/op/table_table.go", "if !its && (!s.keep || c.Tombstone && !c.HasOld) {", "if !its && (!s.keep && !c.Tombstone || c.Tombstone && !c.HasOld) {"},
+	}},
+	{"table-table-left", "the result has the time of the update", []edit{
+		{"internal/op/table_table.go", "if its && at > c.Time.UnixMilli() {", "if its && at > c.Time.UnixMilli() && s.keep {"},
+	}},
+	{"table-table-outer", "a deletion of what was not there is sent on", []edit{
+		{"internal/op/table_table.go", "c.Tombstone && !c.HasOld) {\n\t\treturn", "c.Tombstone && !c.HasOld && c.Time.UnixMilli()%2 == 0) {\n\t\treturn"},
+	}},
+	{"table-three-way", "a row that is made of two has the time of the first", []edit{
+		{"internal/op/table_table.go", "if right && (!left || rightAt > at) {", "if right && !left {"},
+	}},
+	{"table-join-filtered", "the old value is joined with nothing", []edit{
+		{"internal/op/table_table.go", "out.Old, out.HasOld = s.row(c.Old, c.HasOld, y, its)", "out.Old, out.HasOld = s.row(c.Old, c.HasOld, y, false)"},
+	}},
+	{"table-group-by-count", "what leaves a group is not taken away", []edit{
+		{"internal/op/group_rows.go", "\tif m.HasOld {\n\t\tout[n] =", "\tif m.HasOld && !m.HasNew {\n\t\tout[n] ="},
+	}},
+	{"table-group-by-reduce", "what is taken away from a group without a row is added", []edit{
+		{"internal/op/group_rows.go", "if c.HasOld && row {", "if c.HasOld && (row || f.Start == nil && at%3 == 0) {"},
+	}},
+	{"table-group-by-aggregate", "a row that changes in its group is not taken away first", []edit{
+		{"internal/op/group_rows.go", "\t\tif same {\n\t\t\tout[0] = grouped(c, to, m)", "\t\tif same {\n\t\t\tm.HasOld = false\n\t\t\tout[0] = grouped(c, to, m)"},
+	}},
+	{"table-group-by-sum-delete-when", "DeleteWhen is not asked after a removal", []edit{
+		{"internal/op/group_rows.go", "\t\ta = f.Remove(k, c.Old, a)\n\t\ta, row = f.stays(k, a)", "\t\ta = f.Remove(k, c.Old, a)"},
+	}},
+	{"windowed-counts-grouped-by-key", "changes of windows have no old values", []edit{
+		{"internal/op/windowing.go", "Old: res.Old, HasOld: res.HasOld}", "Old: res.Old}"},
+	}},
+	{"stream-global", "a record without a key to look up is not counted", []edit{
+		{"internal/op/lookup_by.go", "\tcase !l.Left:\n\t\treturn out, NoKey, nil", "\tcase !l.Left:\n\t\treturn out, NoRow, nil"},
+	}},
+	{"stream-global-left", "a record without a row is left out", []edit{
+		{"internal/op/lookup_by.go", "if !ok && !l.Left {", "if !ok {"},
+	}},
+	{"suppress-for", "what is held back has waited a moment too long", []edit{
+		{"internal/op/suppress.go", "ok && due <= limit; due, ok = s.buffer.First() {", "ok && due < limit; due, ok = s.buffer.First() {"},
+	}},
+	{"suppress-for-two-records", "the buffer holds one more", []edit{
+		{"internal/op/suppress.go", "int64(s.buffer.Len()) > s.MaxRecords ||", "int64(s.buffer.Len()) > s.MaxRecords+1 ||"},
+	}},
+	{"suppress-for-nothing", "a deletion is held back for good", []edit{
+		{"internal/op/suppress.go", "if !s.Final || v.New != nil {", "if v.New != nil {"},
+	}},
+	{"suppress-for-of-filter", "an update of what is held back begins to wait anew", []edit{
+		{"internal/buffer/keyed.go", "\t\tdue, v.Prior = at, b.was.Prior", "\t\t_, v.Prior = at, b.was.Prior"},
+	}},
+	{"suppress-final-tumbling", "final results are sent before the grace is over", []edit{
+		{"table/suppress_until_close.go", "wait: after.Milliseconds(), Buffer", "wait: after.Milliseconds() - 1, Buffer"},
+	}},
+	{"suppress-final-hopping", "the first result of a window is final", []edit{
+		{"internal/buffer/keyed.go", "\t\tdue, v.Prior = at, b.was.Prior", "\t\tdue, v = at, b.was"},
+	}},
+	{"suppress-final-sliding", "final results have the time of their window", []edit{
+		{"internal/op/suppress.go", "Time: time.UnixMilli(v.Time), Headers", "Time: time.UnixMilli(v.Time - v.Time%10), Headers"},
+	}},
+	{"suppress-final-session", "a merged session is sent as a deletion", []edit{
+		{"internal/op/suppress.go", "if !s.Final || v.New != nil {", "if true {"},
+	}},
+	{"table-until-commit", "keys are sent in the order of their first change", []edit{
+		{"internal/op/hold.go", "\t\th.unlink(i)\n\t}\n\tx := &h.all[i]", "\t}\n\tx := &h.all[i]"},
+		{"internal/op/hold.go", "\th.link(i)\n\treturn h.size > h.Most, nil", "\tif !ok {\n\t\th.link(i)\n\t}\n\treturn h.size > h.Most, nil"},
+	}},
+	{"reduce-until-commit", "a row that came and went is sent as a deletion", []edit{
+		{"internal/op/hold.go", "if err != nil || !row && !x.had {", "if err != nil {"},
+	}},
+	{"stream-stream", "a partner at the very end of the window is left out", []edit{
+		{"internal/op/stream_join.go", "from, to := max(t-j.Before, 0), t+j.After", "from, to := max(t-j.Before, 0), t+j.After-1"},
+	}},
+	{"stream-stream-no-grace", "the result has the time of the record that came second", []edit{
+		{"internal/op/stream_join.go", "\tif at > j.at {\n\t\tout.Time", "\tif at > j.at+1 {\n\t\tout.Time"},
+	}},
+	{"stream-stream-same-time", "of several records of one time one is a partner", []edit{
+		{"internal/op/stream_join.go", "\tj.partner = true\n\tj.err = j.result(e)\n\treturn j.err == nil", "\tj.partner = true\n\tj.err = j.result(e)\n\treturn j.err == nil && j.Before != 0"},
+	}},
+	{"stream-stream-later-only", "a negative bound is taken for none", []edit{
+		{"internal/op/stream_join.go", "from, to := max(t-j.Before, 0), t+j.After", "from, to := max(t-max(j.Before, 0), 0), t+j.After"},
+	}},
+	{"stream-stream-left", "a record waits in vain, though a partner came", []edit{
+		{"internal/op/stream_join.go", "\t\tif err := j.Waiting.matched(1-j.Side, at, j.key, j.at); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\t_ = at\n"},
+	}},
+	{"stream-stream-left-before-only", "what waits is given up at the end of its window", []edit{
+		{"internal/op/waiting.go", "all, some := now-w.Open[far], now-w.Open[near]", "all, some := now-w.Open[far]+1, now-w.Open[near]+1"},
+	}},
+	{"stream-stream-left-in-memory", "what waited before a crash is not looked for", []edit{
+		{"internal/op/waiting.go", "\tif from := min(w.Next[near], w.Next[far]); from < all {", "\tif from := min(w.Next[near], w.Next[far]); from < all && from > 0 {"},
+	}},
+	{"stream-stream-outer", "a late record without a partner waits", []edit{
+		{"internal/op/stream_join.go", "if t+j.After < *j.Time {", "if t+j.After < *j.Time-3 {"},
+	}},
+	{"stream-stream-outer-uneven", "what is due of the near side waits for the far one", []edit{
+		{"internal/op/waiting.go", "\tif w.Next[near] < some {", "\tif w.Next[near] < some-w.Open[far] {"},
+	}},
+	{"stream-stream-outer-behind-repartition", "the sides have a stream time of their own each", []edit{
+		{"internal/op/stream_join.go", "\t*j.Time = max(*j.Time, t)\n", "\tif j.Side == Left {\n\t\t*j.Time = max(*j.Time, t)\n\t}\n"},
+	}},
+	{"stream-self-join", "a record does not meet itself", []edit{
+		{"internal/op/stream_join.go", "\tj.partner = true\n\tj.err = j.result(e)", "\tj.partner = true\n\tif e.Start == j.at {\n\t\treturn true\n\t}\n\tj.err = j.result(e)"},
+	}},
+	{"cogroup", "one input's records are left out when they are late", []edit{
+		{"internal/op/fold.go", "a, was, ok, err := f.Rows.Load(k)\n", "a, was, ok, err := f.Rows.Load(k)\n\tif ok && at < was {\n\t\treturn res, err\n\t}\n"},
+	}},
+	{"cogroup-tumbling", "a window ends a moment late", []edit{
+		{"internal/op/fixed.go", "if start <= closed {", "if start < closed {"},
+	}},
+	{"cogroup-sliding", "a left window takes what lies before it", []edit{
+		{"internal/op/sliding.go", "last != none && last >= at-w.Size)", "last != none)"},
+	}},
+	{"cogroup-sessions", "a session that grows stays in the store", []edit{
+		{"internal/op/session.go", "if err := s.Rows.remove(f.start, f.end, at); err != nil {", "if err := error(nil); err != nil {"},
+	}},
+	{"stream-versioned", "a record finds a version that begins a moment later", []edit{
+		{"internal/op/versionrows.go", "return r.row(r.store.AsOf(r.at, at))", "return r.row(r.store.AsOf(r.at, at+1))"},
+	}},
+	{"stream-versioned-left", "a deleted version is an empty row", []edit{
+		{"internal/op/versionrows.go", "\t\treturn v, 0, false, nil\n\t}\n\tif v, err = r.value.Decode(x.Value)", "\t\treturn v, 0, x.From > 0, nil\n\t}\n\tif v, err = r.value.Decode(x.Value)"},
+	}},
+	{"stream-versioned-grace", "a record that is as late as the grace is joined at once", []edit{
+		{"internal/op/grace.go", "t < *g.Time-g.Wait {", "t <= *g.Time-g.Wait {"},
+	}},
+	{"stream-versioned-left-grace", "what waited before a crash is left out", []edit{
+		{"internal/buffer/queue.go", "\t\tq.least = min(q.least, at)\n\t\tq.count(1, e.Key, q.v.Size())", "\t\t_ = at\n\t\tq.count(1, e.Key, q.v.Size())"},
+	}},
+	{"versioned-table-table-outer", "updates that come late are joined where there was a row", []edit{
+		{"internal/op/versionrows.go", "\tc.Stale = !latest", "\tc.Stale = !latest && !c.HasOld"},
+	}},
+	{"versioned-table-group-by", "an update that came late counts", []edit{
+		{"internal/op/versionrows.go", "\tc.Stale = !latest", "\tc.Stale = false"},
+	}},
+	{"versioned-table-filter", "a filter of versions keeps to itself what never passed", []edit{
+		{"table/derived.go", "Filter: filter && !own.Versioned}", "Filter: filter}"},
+	}},
 }
