@@ -276,6 +276,9 @@ func (f foreignKey) leftChange(c change, rights map[string]state) []change {
 		joined.at = max(c.at, r.at)
 	}
 	gone := change{key: c.key, at: c.at, from: c.from}
+	if old := rights[was.s]; !f.left && was.ok && !is.ok && old.v.ok {
+		gone.at = max(c.at, old.at) // it is made where the row is that it referred to
+	}
 	lost := change{lost: noForeignKey}
 	switch {
 	case !c.new.ok && !c.old.ok:
