@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/topology"
 )
 
@@ -17,7 +18,9 @@ type Sessions[K, V, A any] struct {
 	Merge func(k K, a, b A) A
 	Gap   int64
 
-	found []found[A]
+	found   []found[A]
+	merged  merged[K, A]
+	visitor func(store.WindowEntry, error) bool
 }
 
 // found is a session to which a record belongs.
@@ -56,55 +59,69 @@ func (s *Sessions[K, V, A]) Record(r topology.Record[K, V]) error {
 		return err
 	}
 	at := r.Time.UnixMilli()
-	a, row, start, end, err := s.merge(r.Key, at)
-	if err != nil {
+	if err := s.merge(r.Key, at); err != nil {
 		return err
 	}
-	if end < s.open(*s.Time) {
+	if s.merged.end < s.open(*s.Time) {
 		s.Late()
 		return nil
 	}
 	if !s.OnClose && !s.Hold {
 		r.Headers = nil // Kafka Streams makes new records here
 	}
-	if start != at || end != at {
+	if s.merged.start != at || s.merged.end != at {
 		if err := s.replace(r, at); err != nil {
 			return err
 		}
 	}
-	return s.add(r, a, row, start, end)
+	return s.add(r, s.merged.agg, len(s.found) > 0, s.merged.start, s.merged.end)
+}
+
+// merged is what a record makes of the sessions to which it belongs.
+type merged[K, A any] struct {
+	key        K
+	agg        A
+	some       bool // agg is an aggregate
+	start, end int64
+	err        error
 }
 
 // merge finds the sessions to which a record at a time belongs, and merges their aggregates.
-func (s *Sessions[K, V, A]) merge(k K, at int64) (a A, row bool, start, end int64, err error) {
-	s.found, start, end = s.found[:0], at, at
-	some := s.Start != nil
-	if some {
-		a = s.Start()
+func (s *Sessions[K, V, A]) merge(k K, at int64) error {
+	s.found, s.merged = s.found[:0], merged[K, A]{key: k, some: s.Start != nil, start: at, end: at}
+	if s.merged.some {
+		s.merged.agg = s.Start()
 	}
-	for e, err := range s.Rows.store.Find(s.Rows.at, max(0, at-s.Gap), at+s.Gap, false) {
-		if err != nil {
-			return a, false, 0, 0, s.Rows.wrap("scan", at, at, err)
-		}
-		f := found[A]{start: e.Start, end: e.End}
-		b, err := s.Rows.decode(e.Value, e.Start, e.End)
-		if err != nil {
-			return a, false, 0, 0, err
-		}
-		if s.Old {
-			if f.value, err = s.Rows.decode(e.Value, e.Start, e.End); err != nil {
-				return a, false, 0, 0, err
-			}
-		}
-		s.found = append(s.found, f)
-		if some {
-			a = s.Merge(k, a, b)
-		} else {
-			a, some = b, true
-		}
-		start, end = min(start, e.Start), max(end, e.End)
+	if s.visitor == nil {
+		s.visitor = s.visit // once: a loop's body would be a new closure for each record
 	}
-	return a, len(s.found) > 0, start, end, nil
+	s.Rows.store.Find(s.Rows.at, max(0, at-s.Gap), at+s.Gap, false)(s.visitor)
+	return s.merged.err
+}
+
+// visit merges one session.
+func (s *Sessions[K, V, A]) visit(e store.WindowEntry, err error) bool {
+	m := &s.merged
+	if err != nil {
+		m.err = s.Rows.wrap("scan", m.start, m.end, err)
+		return false
+	}
+	f, b := found[A]{start: e.Start, end: e.End}, m.agg
+	if b, m.err = s.Rows.decode(e.Value, e.Start, e.End); m.err != nil {
+		return false
+	}
+	if s.Old {
+		if f.value, m.err = s.Rows.decode(e.Value, e.Start, e.End); m.err != nil {
+			return false
+		}
+	}
+	s.found = append(s.found, f)
+	if m.some {
+		b = s.Merge(m.key, m.agg, b)
+	}
+	m.agg, m.some = b, true
+	m.start, m.end = min(m.start, e.Start), max(m.end, e.End)
+	return true
 }
 
 // replace deletes the sessions found, whose records are to be in another one.

@@ -16,9 +16,32 @@ import (
 type SlidingWindows[K, V, A any] struct {
 	Windows[K, V, A]
 
-	starts   []int64 // of the windows that were visited for a record
-	right    kept    // what is to go into the record's right window
+	at slide[K, V, A]
+	// Made once: a loop's body would be a new closure for each record.
+	visitUsual, visitEarly func(store.WindowEntry, error) bool
+}
+
+// slide is what a record finds among the windows of its key.
+type slide[K, V, A any] struct {
+	r        topology.Record[K, V]
+	time     int64
+	starts   []int64 // of the windows that were visited
+	before   A       // what the nearest window that ends before the record holds
+	last     int64   // the time of the record before, none where there is none
+	left     bool    // the window that ends at the record is there
+	right    bool    // the window that begins right after it is there
+	done     bool    // there is nothing more to make
+	later    kept    // what goes into the right window
 	combined kept    // the window [0, Size]
+	err      error
+}
+
+// begin is for the next record. Its buffers remain.
+func (s *slide[K, V, A]) begin(r topology.Record[K, V], at int64) {
+	var nothing A
+	s.r, s.time, s.starts, s.before, s.last = r, at, s.starts[:0], nothing, none
+	s.left, s.right, s.done, s.err = false, false, false, nil
+	s.later.there, s.combined.there = false, false
 }
 
 // kept is a row's value and time, apart from the store: they are what they were before the row was folded into.
@@ -65,104 +88,114 @@ func (w *SlidingWindows[K, V, A]) Record(r topology.Record[K, V]) error {
 	if err := w.Rows.of(r.Key); err != nil {
 		return err
 	}
-	w.starts, w.right.there, w.combined.there = w.starts[:0], false, false
-	if at < w.Size {
-		return w.early(r, at)
+	if w.visitUsual == nil {
+		w.visitUsual, w.visitEarly = w.usual, w.early
 	}
-	return w.usual(r, at)
+	w.at.begin(r, at)
+	if at < w.Size {
+		w.Rows.store.Fetch(w.Rows.at, 0, at+1, false)(w.visitEarly)
+		return w.afterEarly()
+	}
+	w.Rows.store.Fetch(w.Rows.at, max(0, at-2*w.Size), at+1, true)(w.visitUsual)
+	return w.afterUsual()
 }
 
 // none is the time of a record before, where there is none.
 const none = int64(-1)
 
-// usual is Record for a record whose left window does not begin before 0. Windows are visited by descending start.
-func (w *SlidingWindows[K, V, A]) usual(r topology.Record[K, V], at int64) error {
-	var before A // what the nearest window that ends before at holds
-	leftThere, rightThere, last := false, false, none
-	for e, err := range w.Rows.store.Fetch(w.Rows.at, max(0, at-2*w.Size), at+1, true) {
-		if err != nil {
-			return w.Rows.wrap("scan", err)
-		}
-		w.starts = append(w.starts, e.Start)
-		end, newest := e.Start+w.Size, e.Time
-		if e.Start == at+1 {
-			rightThere = true
-			continue
-		}
-		if end < at {
-			last = newest
-			if before, err = w.Rows.visited(e.Start, e.Value); err != nil {
-				return err
-			}
-			break
-		}
-		if end > at && !w.right.there {
-			w.right.take(e)
-		}
-		if err := w.update(r, e); err != nil {
-			return err
-		}
-		if end == at {
-			leftThere, last = true, newest
-			if newest == at { // a record of the same time has made all windows there are to make
-				return nil
-			}
-		}
+// usual visits the windows around a record whose left window does not begin before 0, by descending start.
+func (w *SlidingWindows[K, V, A]) usual(e store.WindowEntry, err error) bool {
+	s := &w.at
+	if err != nil {
+		s.err = w.Rows.wrap("scan", err)
+		return false
 	}
-	if last != none && last+1+w.Size >= at && !slices.Contains(w.starts, last+1) {
-		if err := w.create(r, last+1); err != nil {
-			return err
-		}
-		if last+1 == at-w.Size { // which is the left window of r
-			leftThere = true
-		}
+	s.starts = append(s.starts, e.Start)
+	end, newest := e.Start+w.Size, e.Time
+	switch {
+	case e.Start == s.time+1:
+		s.right = true
+		return true
+	case end < s.time:
+		s.last = newest
+		s.before, s.err = w.Rows.visited(e.Start, e.Value)
+		return false
+	case end > s.time && !s.later.there:
+		s.later.take(e)
 	}
-	if !leftThere {
-		if err := w.left(r, at, before, last != none && last >= at-w.Size); err != nil {
-			return err
-		}
+	if s.err = w.update(e); s.err != nil {
+		return false
 	}
-	return w.copyRight(r, at, rightThere)
+	if end == s.time {
+		s.left, s.last = true, newest
+		s.done = newest == s.time // a record of the same time has made all windows there are to make
+	}
+	return !s.done
 }
 
-// early is Record for a record in the first window, [0, Size]. Windows are visited by ascending start.
-func (w *SlidingWindows[K, V, A]) early(r topology.Record[K, V], at int64) error {
-	rightThere, last := false, none
-	for e, err := range w.Rows.store.Fetch(w.Rows.at, 0, at+1, false) {
-		if err != nil {
-			return w.Rows.wrap("scan", err)
+func (w *SlidingWindows[K, V, A]) afterUsual() error {
+	s := &w.at
+	if s.err != nil || s.done {
+		return s.err
+	}
+	if s.last != none && s.last+1+w.Size >= s.time && !slices.Contains(s.starts, s.last+1) {
+		if err := w.create(s.last + 1); err != nil {
+			return err
 		}
-		w.starts = append(w.starts, e.Start)
-		switch {
-		case e.Start == 0:
-			w.combined.take(e)
-			if e.Time < at {
-				last = e.Time
-			}
-		case e.Start == at+1:
-			rightThere = true
-		default:
-			w.right.take(e)
-			if err := w.update(r, e); err != nil {
-				return err
-			}
-		}
+		s.left = s.left || s.last+1 == s.time-w.Size // which is the left window of r
 	}
-	if !w.right.there && w.combined.there { // then the first window holds nothing but what belongs into the right one
-		w.right.take(store.WindowEntry{Value: w.combined.raw, Time: w.combined.at})
-	}
-	if err := w.copyRight(r, at, rightThere); err != nil {
-		return err
-	}
-	if last != none && !slices.Contains(w.starts, last+1) {
-		if err := w.create(r, last+1); err != nil {
+	if !s.left {
+		if err := w.createLeft(); err != nil {
 			return err
 		}
 	}
-	if !w.combined.there {
-		return w.create(r, 0)
+	return w.createRight()
+}
+
+// early visits the windows around a record in the first window, [0, Size], by ascending start.
+func (w *SlidingWindows[K, V, A]) early(e store.WindowEntry, err error) bool {
+	s := &w.at
+	if err != nil {
+		s.err = w.Rows.wrap("scan", err)
+		return false
 	}
-	return w.update(r, store.WindowEntry{Value: w.combined.raw, Time: w.combined.at})
+	s.starts = append(s.starts, e.Start)
+	switch {
+	case e.Start == 0:
+		s.combined.take(e)
+		if e.Time < s.time {
+			s.last = e.Time
+		}
+	case e.Start == s.time+1:
+		s.right = true
+	default:
+		s.later.take(e)
+		s.err = w.update(e)
+	}
+	return s.err == nil
+}
+
+func (w *SlidingWindows[K, V, A]) afterEarly() error {
+	s := &w.at
+	if s.err != nil {
+		return s.err
+	}
+	first := store.WindowEntry{Value: s.combined.raw, Time: s.combined.at}
+	if !s.later.there && s.combined.there { // then the first window holds nothing but what belongs into the right one
+		s.later.take(first)
+	}
+	if err := w.createRight(); err != nil {
+		return err
+	}
+	if s.last != none && !slices.Contains(s.starts, s.last+1) {
+		if err := w.create(s.last + 1); err != nil {
+			return err
+		}
+	}
+	if !s.combined.there {
+		return w.create(0)
+	}
+	return w.update(first)
 }
 
 // closed says whether the window that begins at start is closed, and counts r as late then.
@@ -174,8 +207,8 @@ func (w *SlidingWindows[K, V, A]) closed(start int64) bool {
 	return true
 }
 
-// update folds r into a window that is there.
-func (w *SlidingWindows[K, V, A]) update(r topology.Record[K, V], e store.WindowEntry) error {
+// update folds the record into a window that is there.
+func (w *SlidingWindows[K, V, A]) update(e store.WindowEntry) error {
 	if w.closed(e.Start) {
 		return nil
 	}
@@ -183,49 +216,52 @@ func (w *SlidingWindows[K, V, A]) update(r topology.Record[K, V], e store.Window
 	if err != nil {
 		return err
 	}
-	return w.fold(r, a, e.Time, true, e.Start+w.Size)
+	return w.fold(w.at.r, a, e.Time, true, e.Start+w.Size)
 }
 
-// create makes a window of r alone.
-func (w *SlidingWindows[K, V, A]) create(r topology.Record[K, V], start int64) error {
+// create makes a window of the record alone.
+func (w *SlidingWindows[K, V, A]) create(start int64) error {
 	if w.closed(start) {
 		return nil
 	}
 	w.Rows.start = start
-	return w.fold(r, w.fresh(), none, false, start+w.Size)
+	return w.fold(w.at.r, w.fresh(), none, false, start+w.Size)
 }
 
-// left makes the window that ends at r: of what the nearest window before it holds, if a record of that lies in it, and r.
-func (w *SlidingWindows[K, V, A]) left(r topology.Record[K, V], at int64, before A, some bool) error {
-	start := at - w.Size
-	if !some {
-		return w.create(r, start)
+// createLeft makes the window that ends at the record: of what the nearest window before it holds, if a record of that lies in it, and the
+// record.
+func (w *SlidingWindows[K, V, A]) createLeft() error {
+	s, start := &w.at, w.at.time-w.Size
+	if s.last == none || s.last < start {
+		return w.create(start)
 	}
 	if w.closed(start) {
 		return nil
 	}
 	w.Rows.start = start
-	res := Folded[A]{Time: at}
+	res := Folded[A]{Time: s.time}
 	if w.Old && !w.Hold {
 		res.Old, res.HasOld = began(w.Start)
 	}
-	return w.add(r, res, before, true, at)
+	return w.add(s.r, res, s.before, true, s.time)
 }
 
-// copyRight makes the window that begins right after r, if later records lie in it: it holds what the window did that holds them and r, before
-// r was added.
-func (w *SlidingWindows[K, V, A]) copyRight(r topology.Record[K, V], at int64, there bool) error {
-	if there || !w.right.there || w.right.at <= at || w.closed(at+1) {
+// createRight makes the window that begins right after the record, if later records lie in it: it holds what the window did that holds
+// them and the record, before the record was added.
+func (w *SlidingWindows[K, V, A]) createRight() error {
+	s := &w.at
+	start := s.time + 1
+	if s.right || !s.later.there || s.later.at <= s.time || w.closed(start) {
 		return nil
 	}
-	a, err := w.Rows.visited(at+1, w.right.raw)
+	a, err := w.Rows.visited(start, s.later.raw)
 	if err != nil {
 		return err
 	}
-	res := Folded[A]{New: a, Time: w.right.at}
+	res := Folded[A]{New: a, Time: s.later.at}
 	if w.Old && !w.Hold {
 		res.Old, res.HasOld = began(w.Start)
 	}
-	saved, err := w.Rows.put(w.right.raw, w.right.at)
-	return w.saved(r, windowKey(r.Key, at+1, at+1+w.Size), res, saved, err)
+	saved, err := w.Rows.put(s.later.raw, s.later.at)
+	return w.saved(s.r, windowKey(s.r.Key, start, start+w.Size), res, saved, err)
 }
