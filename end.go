@@ -27,6 +27,9 @@ func (s *session) toEnd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !s.globals.await(ctx) { // they may be all that there is
+		return context.Cause(ctx)
+	}
 	for _, stage := range stages(s.app.g, s.cfg.ApplicationID, plan) {
 		if err := s.finish(ctx, plan, stage, external); err != nil {
 			return err
@@ -72,6 +75,9 @@ func (s *session) finish(ctx context.Context, plan *topics.Plan, stage []int, ex
 
 // committed waits until the group has committed up to ends, whichever member did.
 func (s *session) committed(ctx context.Context, ends map[kafka.TopicPartition]int64) error {
+	if len(ends) == 0 { // of a global sub-topology
+		return nil
+	}
 	left := maps.Clone(ends)
 	t := time.NewTicker(endInterval)
 	defer t.Stop()

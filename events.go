@@ -50,7 +50,7 @@ func guard[T any](name string, f func(T), catch func(string)) func(T) {
 	return func(x T) { defer catch(name); f(x) }
 }
 
-// RestoreInfo says how far the restore of a store partition is.
+// RestoreInfo says how far the restore of a store partition is, or of a global store from one partition of its topic.
 type RestoreInfo struct {
 	Store     string
 	Partition int32
@@ -89,7 +89,7 @@ const (
 	Created State = iota
 	// Starting: topics are looked up and created, the group is joined.
 	Starting
-	// Restoring: some tasks of this App wait for their stores; the others run.
+	// Restoring: some tasks of this App wait for their stores, and the others run; or global stores are being read, and no task runs.
 	Restoring
 	// Running: all tasks of this App run.
 	Running

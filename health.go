@@ -74,6 +74,9 @@ func healthHandler(check func() error) http.Handler {
 // healthy asks brokers and stores.
 func (s *session) healthy() error {
 	errs := []error{s.group.Healthy(), s.fetcher.Healthy(), s.restorer.Healthy()}
+	if s.follower != nil {
+		errs = append(errs, s.follower.Healthy())
+	}
 	for _, w := range s.workers {
 		errs = append(errs, w.Healthy())
 	}
@@ -88,6 +91,9 @@ func (s *session) stuck() error {
 				return fmt.Errorf("worker %d has been processing for %v, longer than Config.MaxProcessingTime, %v", i, d.Round(time.Second), s.cfg.MaxProcessingTime)
 			}
 		}
+	}
+	if name, d := s.globals.stuck(s.cfg.MaxProcessingTime); name != "" {
+		return fmt.Errorf("the step of %s has been processing for %v, longer than Config.MaxProcessingTime, %v", name, d.Round(time.Second), s.cfg.MaxProcessingTime)
 	}
 	return nil
 }

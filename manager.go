@@ -87,7 +87,11 @@ func (m *manager) Lost(ids []graph.TaskID) <-chan struct{} {
 func (m *manager) tell(r worker.Report) { m.todo.Put(func() { m.report(r) }) }
 
 func (m *manager) assign(tasks []topics.Task) {
-	m.begin(tasks)
+	if len(tasks) > 0 {
+		m.begin(tasks)
+	} else {
+		m.changed()
+	}
 	if f := m.s.cfg.Events.Assigned; f != nil {
 		f(m.names())
 	}

@@ -21,11 +21,12 @@ var ErrNotRunning = errors.New("millstream: the App does not run")
 var ErrReadOnly = errors.New("millstream: stores can be read from outside, not written")
 
 // OpenStore opens a store for reading from outside the topology: references of package store call it. What it shows are the partitions
-// that this App has at the time of each read; with several members of the group, each has a part. Values are those that the
-// topology has processed so far.
+// that this App has at the time of each read; with several members of the group, each has a part, but of a global store each has
+// all. Values are those that the topology has processed so far.
 //
 // It may be used by several goroutines. Each read runs on the goroutine of the worker that owns the partition, between two
-// batches; a scan takes its rows in pieces, so it holds nobody up for long, and sees writes that happen ahead of it meanwhile.
+// batches; a scan takes its rows in pieces, so it holds nobody up for long, and sees writes that happen ahead of it meanwhile. Global
+// stores are read on the goroutine of the caller.
 func (a *App) OpenStore(name string) (store.Handle, error) {
 	s := a.g.Store(name)
 	if s == nil {
@@ -34,6 +35,9 @@ func (a *App) OpenStore(name string) (store.Handle, error) {
 			names = append(names, s.Name)
 		}
 		return store.Handle{}, fmt.Errorf("millstream: there is no store %q; there are: %s", name, strings.Join(names, ", "))
+	}
+	if s.Global {
+		return layout.Handle(s, &globalReader{a, name}, func() int64 { return -1 })
 	}
 	return layout.Handle(s, &reader{a, name, s.Sub, layout.Has(s.Kind)}, func() int64 { return -1 })
 }

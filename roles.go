@@ -2,6 +2,7 @@ package millstream
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/millstream-go/millstream/failure"
@@ -35,6 +36,9 @@ func (s *session) open(ctx context.Context) (err error) {
 		Handler: &s.manager, Process: s.stores.id, Workers: s.cfg.Workers, Rack: s.cfg.Rack, Stored: s.stores.tasks,
 		SessionTimeout: s.cfg.SessionTimeout, Heartbeat: s.cfg.HeartbeatInterval, RebalanceTimeout: s.cfg.RebalanceTimeout, Logger: s.cfg.Logger,
 	})
+	if s.globals, err = s.openGlobals(plan); err != nil {
+		return err
+	}
 	s.openOpener()
 	for i := range s.cfg.Workers {
 		s.workers = append(s.workers, worker.New(s.ctx, s.workerConfig(i)))
@@ -74,6 +78,12 @@ func (s *session) openRoles() (err error) {
 		return err
 	}
 	s.closers = append(s.closers, s.restorer.Close)
+	if slices.ContainsFunc(s.app.g.Subs, func(x *graph.Sub) bool { return x.Global }) {
+		if s.follower, err = s.client.Fetcher(kafka.FetchConfig{Isolation: kafka.ReadCommitted}); err != nil {
+			return err
+		}
+		s.closers = append(s.closers, s.follower.Close)
+	}
 	return nil
 }
 
@@ -121,17 +131,23 @@ func (s *session) workerConfig(i int) worker.Config {
 		},
 		Partitions: s.counts.of, CommitInterval: s.cfg.CommitInterval, Budget: s.stores.dir.Budget(), Logger: s.cfg.Logger, Hook: s.hook,
 		Tell: s.manager.tell, Settled: s.settled, Died: s.die,
-		Task: task.Config{
-			Graph: s.app.g, Application: s.cfg.ApplicationID, MaxIdle: s.cfg.MaxTaskIdle,
-			Policies: task.Policies{Decode: s.cfg.OnDecodeError, Process: s.cfg.OnProcessError, Produce: s.cfg.OnProduceError},
-			Dropped:  func(n *graph.Node, reason string, c int64) { s.app.drops.add(n, reason, c) },
-			Failure: func(r failure.Report) {
-				if f := s.cfg.Events.Failure; f != nil {
-					f(r)
-				}
-			},
-			Logger: s.cfg.Logger,
+		Task: s.taskConfig(),
+	}
+}
+
+// taskConfig is what all tasks share.
+func (s *session) taskConfig() task.Config {
+	return task.Config{
+		Graph: s.app.g, Application: s.cfg.ApplicationID, MaxIdle: s.cfg.MaxTaskIdle,
+		Policies: task.Policies{Decode: s.cfg.OnDecodeError, Process: s.cfg.OnProcessError, Produce: s.cfg.OnProduceError},
+		Dropped:  func(n *graph.Node, reason string, c int64) { s.app.drops.add(n, reason, c) },
+		Failure: func(r failure.Report) {
+			if f := s.cfg.Events.Failure; f != nil {
+				f(r)
+			}
 		},
+		Global: s.globals.open,
+		Logger: s.cfg.Logger,
 	}
 }
 

@@ -29,10 +29,12 @@ type session struct {
 	offsets    kafka.Offsets
 	fetcher    kafka.Fetcher
 	restorer   kafka.Fetcher
+	follower   kafka.Fetcher // of global topics; nil when there are none
 	membership [2]kafka.Group
 	closers    []func() // of the roles, last opened first closed
 
 	stores  *stores
+	globals *globals
 	planner *topics.Planner
 	group   *group.Group
 	opener  *worker.Opener
@@ -150,9 +152,18 @@ func (s *session) start(ctx context.Context, toEnd bool) (ended chan struct{}) {
 			}
 		})
 	}
+	for _, f := range s.globals.followers {
+		s.background(func() { f.Run(s.ctx) })
+	}
 	s.manager.grouped = make(chan struct{})
 	s.bg.Go(func() {
 		defer close(s.manager.grouped)
+		if len(s.globals.followers) > 0 {
+			s.app.setState(Restoring)
+		}
+		if !s.globals.await(s.ctx) {
+			return
+		}
 		if err := s.group.Run(s.ctx); err != nil && s.ctx.Err() == nil {
 			s.fail(err)
 		}
@@ -190,7 +201,8 @@ func (s *session) stop() {
 		s.abort(errStopTimeout)
 	})
 	defer limit.Stop()
-	s.group.Stop() // revokes all tasks, which settles them, and leaves
+	close(s.globals.stopping) // there may be no group yet
+	s.group.Stop()            // revokes all tasks, which settles them, and leaves
 	<-s.manager.grouped
 	for _, w := range s.workers {
 		w.Stop()
@@ -201,6 +213,7 @@ func (s *session) stop() {
 		case <-s.ctx.Done(): // it may be in a user's function for ever
 		}
 	}
+	s.globals.stop(s.ctx) // no task looks anything up any more
 	if s.ctx.Err() == nil {
 		s.settledAll()
 	}

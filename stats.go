@@ -9,7 +9,7 @@ type Stats struct {
 	RecordsIn  int64 // processed, from all topics that the topology reads, its own repartition topics included
 	RecordsOut int64 // sent to topics that the topology writes; changelogs are not in it
 	Commits    int64 // one of one worker counts 1
-	Restored   int64 // records of changelogs applied to stores
+	Restored   int64 // records of changelogs, or of topics in their place, applied to stores before they were used
 	// Dropped is the number of records dropped, by reason.
 	Dropped map[string]int64
 }

@@ -100,7 +100,7 @@ func (s *stores) tasks() []graph.TaskID {
 	var out []graph.TaskID
 	for _, n := range names {
 		st := s.g.Store(strings.TrimSuffix(n.Store, headed))
-		if st == nil || onDisk(st) != n.Store || st.InMemory {
+		if st == nil || onDisk(st) != n.Store || st.InMemory || st.Global {
 			continue
 		}
 		id := graph.TaskID{Sub: st.Sub, Partition: n.Partition}

@@ -56,6 +56,8 @@ type Checkpoint struct {
 	TopicID [16]byte  // the changelog's identity; zero when the broker knows none
 	Offset  int64     // of the changelog record after the last one contained
 	Time    time.Time // wall clock when it was written
+	// Offsets are those of each partition, for a store that is kept from all partitions of a topic; Offset is their sum then.
+	Offsets []int64
 }
 
 // Engine is a store of one partition as the runtime drives it. All methods but Healthy belong to the owning worker's goroutine.
@@ -99,4 +101,10 @@ type Engine interface {
 	Healthy() error
 	// Close flushes what is settled when flush is true, abandons the rest, and releases the file.
 	Close(flush bool) error
+}
+
+// Readable is implemented by engines that several goroutines may read at once while nobody calls another method.
+type Readable interface {
+	// GetTo is Get, but that it appends the value to buf: it lives as long as buf's owner likes.
+	GetTo(buf, key []byte) (value []byte, time int64, ok bool, err error)
 }

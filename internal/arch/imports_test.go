@@ -88,7 +88,7 @@ var (
 	// dsl says what is to be done; runtime does it. They meet in topology and internal/graph, and share the words of internal/kafka,
 	// which is types and interfaces.
 	dsl     = []string{"stream", "table", "join", "internal/plan/..."}
-	runtime = []string{"root", "internal/task/...", "internal/worker/...", "internal/changelog/...", "internal/assign/...", "internal/topics/...", "internal/group/...", "internal/kafka/sarama"}
+	runtime = []string{"root", "internal/task/...", "internal/worker/...", "internal/changelog/...", "internal/global/...", "internal/assign/...", "internal/topics/...", "internal/group/...", "internal/kafka/sarama"}
 	// kit is for tests and programs; nothing of it reaches a user's service.
 	kit = []string{"testdriver/...", "store/storetest", "internal/kafkatest", "internal/arch", "internal/conformance/...", "internal/sim/...", "internal/oracle", "examples/...", "scripts/...", "cmd/..."}
 

@@ -65,3 +65,8 @@ func DeleteRetention(config map[string]string) time.Duration {
 	}
 	return time.Duration(ms) * time.Millisecond
 }
+
+// From decides where a restore begins: at the checkpoint when it can be trusted, else at the start, and says why it cannot.
+func (x Extent) From(c store.Checkpoint, ok bool) (offset int64, distrust string) {
+	return x.from(c, ok, time.Now())
+}

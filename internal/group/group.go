@@ -26,7 +26,8 @@ import (
 // Handler is told what the member gets and has to give up. Its methods are called by the goroutine of Run and must not wait; the
 // channels they return may be nil when there is nothing to wait for.
 type Handler interface {
-	// Assigned says that tasks are the member's from now on. Tasks whose inputs have changed come back here after a Revoke.
+	// Assigned says that tasks are the member's from now on. Tasks whose inputs have changed come back here after a Revoke. A member
+	// for which there are none is told so once.
 	Assigned(tasks []topics.Task)
 	// Revoke asks to settle tasks and close them: commit what is processed at the Membership published now, then stop. The channel is
 	// closed when that is done or given up; flushing may follow later. Lost may come in between.

@@ -29,6 +29,7 @@ type loop struct {
 	retry *time.Timer // not yet: the last call failed
 	pause time.Duration
 
+	told     bool // the handler knows which tasks the member has, be it none
 	stopping bool
 	fatal    error // why it stops, if not because it was asked to
 }

@@ -41,6 +41,10 @@ func (g *Group) adopt(o outcome) {
 	g.publish()
 	g.c.Logger.Info("assigned", "group", g.c.Application, "generation", o.generation, "tasks", len(o.tasks), "new", len(added),
 		"revoked", len(revoke), "moving", o.moving)
+	if len(l.owned) == 0 && !l.told && o.moving == 0 {
+		l.told = true
+		g.c.Handler.Assigned(nil)
+	}
 	g.assigned(added)
 	g.revoke(revoke)
 }
@@ -49,6 +53,7 @@ func (g *Group) assigned(tasks []topics.Task) {
 	if len(tasks) == 0 {
 		return
 	}
+	g.l.told = true
 	slices.SortFunc(tasks, func(a, b topics.Task) int { return compareTasks(a.ID, b.ID) })
 	g.c.Handler.Assigned(tasks)
 }

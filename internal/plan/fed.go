@@ -22,6 +22,9 @@ func (c *Compile) Feed(s *storespec.Spec, by string, shape graph.Store) (string,
 	if s != nil && (s.Settings.NoChangelog || len(s.Settings.Config) > 0) {
 		return "", fmt.Errorf("store %q is restored from topic %q and has no changelog: %s and %s do not apply", s.Name, shape.Topic, storespec.NoChangelog, storespec.TopicConfig)
 	}
+	if s != nil && s.Settings.Headers {
+		return "", fmt.Errorf("store %q is kept from topic %q: %s does not apply", s.Name, shape.Topic, storespec.Headers)
+	}
 	name, err := c.Use(s)
 	if err != nil {
 		return "", err

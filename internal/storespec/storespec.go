@@ -71,6 +71,9 @@ func Read(options []Option, allowed ...string) (Settings, error) {
 	if s.SourceIsChangelog && (s.NoChangelog || len(s.Config) > 0) {
 		errs = append(errs, fmt.Errorf("%s does away with the changelog: %s and %s do not go with it", SourceIsChangelog, NoChangelog, TopicConfig))
 	}
+	if s.SourceIsChangelog && (s.Headers || s.Versions > 0) {
+		errs = append(errs, fmt.Errorf("%s restores rows from records that are compacted: %s and %s do not go with it", SourceIsChangelog, Headers, Versions))
+	}
 	if s.OnDemand && s.UntilCommit {
 		errs = append(errs, fmt.Errorf("%s needs the store that %s may do without", UntilCommit, OnDemand))
 	}

@@ -63,6 +63,9 @@ func (t *Task) queueOf(tp kafka.TopicPartition) (*queue, error) {
 	if q := t.byTP[tp]; q != nil {
 		return q, nil
 	}
+	if t.sub.Global { // the topic has got more partitions
+		return t.openLate(&t.sources[0], tp)
+	}
 	if tp.Partition != t.cfg.ID.Partition {
 		return nil, nil
 	}

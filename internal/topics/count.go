@@ -219,6 +219,9 @@ func (n *names) plan(counts map[string]int, matched map[string][]string) *Plan {
 
 func (n *names) sub(s *graph.Sub, counts map[string]int, matched map[string][]string, p *Plan) Sub {
 	out := Sub{Changelogs: map[string]string{}}
+	if s.Global { // it is not for the group to know: every member runs it
+		return out
+	}
 	for _, node := range s.Sources() {
 		read := n.topics(node.Source, matched)
 		if node.Source.Pattern != "" {

@@ -120,7 +120,7 @@ func (p *Planner) check(ctx context.Context, s spec, info kafka.TopicInfo) error
 		return invalidf("internal topic %q has %d partitions, but the topology needs %d: the partition counts of its inputs or of Repartition "+
 			"have changed; put them back, or reset the application", s.Name, info.Partitions, s.Partitions)
 	}
-	if id, ok := p.checked[s.Name]; ok && id == info.ID {
+	if p.known(info) {
 		return nil
 	}
 	config, err := p.admin.TopicConfig(ctx, s.Name)
@@ -163,4 +163,32 @@ func policies(s string) map[string]bool {
 		out[strings.TrimSpace(p)] = true
 	}
 	return out
+}
+
+// checkSources refuses topics that stores are restored from and that lose what makes their rows. Those of global stores may: their rows
+// are what the topic holds.
+func (p *Planner) checkSources(ctx context.Context, infos map[string]kafka.TopicInfo) error {
+	var errs []error
+	for _, st := range p.g.Stores {
+		if st.Topic == "" || st.Global || p.known(infos[st.Topic]) {
+			continue
+		}
+		config, err := p.admin.TopicConfig(ctx, st.Topic)
+		if err != nil && !errors.Is(err, kafka.ErrNotAuthorized) {
+			return fmt.Errorf("read the configuration of topic %q: %w", st.Topic, err)
+		}
+		if has := config[cleanupPolicy]; err == nil && policies(has)["delete"] {
+			errs = append(errs, invalidf("topic %q has %s=%s, but store %q, made at %s, is restored from it: rows whose records were deleted would be "+
+				"lost; make it compact, or keep a changelog", st.Topic, cleanupPolicy, has, st.Name, st.Pos))
+			continue
+		}
+		p.checked[st.Topic] = infos[st.Topic].ID
+	}
+	return errors.Join(errs...)
+}
+
+// known says that a topic's configuration was found right.
+func (p *Planner) known(info kafka.TopicInfo) bool {
+	id, ok := p.checked[info.Name]
+	return ok && id == info.ID
 }

@@ -53,6 +53,9 @@ func (p *Planner) Plan(ctx context.Context) (*Plan, error) {
 	if err := p.ensure(ctx, p.specs(plan, n, counts), infos); err != nil {
 		return nil, err
 	}
+	if err := p.checkSources(ctx, infos); err != nil {
+		return nil, err
+	}
 	for topic := range counts {
 		plan.Topics[topic] = infos[topic]
 	}

@@ -39,7 +39,7 @@ type Plan struct {
 type Sub struct {
 	// Sub describes it to other members.
 	assign.Sub
-	// Inputs are the full names of the topics that it reads, patterns resolved, sorted.
+	// Inputs are the full names of the topics that its tasks read, patterns resolved, sorted. A global sub-topology has none.
 	Inputs []string
 	// Tasks is the number of its tasks: the partitions of the largest topic.
 	Tasks int

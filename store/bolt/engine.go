@@ -111,7 +111,10 @@ const (
 	queued            // with the flusher
 )
 
-var _ store.Engine = (*Engine)(nil)
+var (
+	_ store.Engine   = (*Engine)(nil)
+	_ store.Readable = (*Engine)(nil)
+)
 
 // Open opens the store at o.Path, or an empty one when there is no file. A file that must not be trusted is moved aside: Info
 // tells. A file of an unknown version is ErrVersion. The file is made by the first flush only, so that stores that are never
@@ -211,21 +214,56 @@ func (e *Engine) Get(key []byte) ([]byte, int64, bool, error) {
 	if key == nil {
 		return nil, 0, false, store.ErrNilKey
 	}
-	for _, t := range e.tables {
-		if r := t.Get(key); r.State != memory.Absent {
-			if r.State == memory.Deleted {
-				return nil, 0, false, nil
-			}
-			return r.Value(), r.Time(), true, nil
+	if r := e.find(key); r.State != memory.Absent {
+		if r.State == memory.Deleted {
+			return nil, 0, false, nil
 		}
+		return r.Value(), r.Time(), true, nil
 	}
-	return e.getFile(key)
+	stored, err := e.getFile(e.value[:0], key)
+	if stored == nil || err != nil {
+		return nil, 0, false, err
+	}
+	e.value = stored
+	value, ms, err := decodeRow(stored)
+	return value, ms, err == nil, err
 }
 
-// getFile copies what it finds: the flusher may replace the read transaction as soon as the lock is released.
-func (e *Engine) getFile(key []byte) ([]byte, int64, bool, error) {
+// GetTo implements store.Readable: tables are only looked at, and the lock of the file is for one reader at a time.
+func (e *Engine) GetTo(buf, key []byte) ([]byte, int64, bool, error) {
+	if key == nil {
+		return buf, 0, false, store.ErrNilKey
+	}
+	if r := e.find(key); r.State != memory.Absent {
+		if r.State == memory.Deleted {
+			return buf, 0, false, nil
+		}
+		return append(buf, r.Value()...), r.Time(), true, nil
+	}
+	n := len(buf)
+	stored, err := e.getFile(buf, key)
+	if stored == nil || err != nil {
+		return buf, 0, false, err
+	}
+	value, ms, err := decodeRow(stored[n:])
+	return append(stored[:n], value...), ms, err == nil, err
+}
+
+// find returns what the tables know of key.
+func (e *Engine) find(key []byte) memory.Row {
+	for _, t := range e.tables {
+		if r := t.Get(key); r.State != memory.Absent {
+			return r
+		}
+	}
+	return memory.Row{}
+}
+
+// getFile appends the row that it finds to buf: the flusher may replace the read transaction as soon as the lock is released. It
+// returns nil when there is none.
+func (e *Engine) getFile(buf, key []byte) ([]byte, error) {
 	if !e.flusher.hasFile.Load() || len(key) > store.MaxKey {
-		return nil, 0, false, nil
+		return nil, nil
 	}
 	if e.scans == 0 { // else the lock is held
 		e.file.lock <- struct{}{}
@@ -233,11 +271,9 @@ func (e *Engine) getFile(key []byte) ([]byte, int64, bool, error) {
 	}
 	stored, err := e.file.get(key)
 	if stored == nil || err != nil {
-		return nil, 0, false, err
+		return nil, err
 	}
-	e.value = append(e.value[:0], stored...)
-	value, ms, err := decodeRow(e.value)
-	return value, ms, err == nil, err
+	return append(buf, stored...), nil
 }
 
 // Put implements store.Bytes.

@@ -14,6 +14,7 @@ import (
 const (
 	fileVersion       = 1
 	checkpointVersion = 1
+	checkpointOfMany  = 2 // with the offsets of several partitions
 	checkpointSize    = 1 + 16 + 8 + 8 + 4
 	rowPrefix         = 'r' // in front of every key: bbolt has no empty keys, Kafka has
 	timeSize          = 8
@@ -38,22 +39,29 @@ func appendKey(b, key []byte) []byte { return append(append(b, rowPrefix), key..
 // appendCheckpoint appends the encoded checkpoint.
 func appendCheckpoint(b []byte, c store.Checkpoint) []byte {
 	start := len(b)
-	b = append(b, checkpointVersion)
+	if c.Offsets == nil {
+		b = append(b, checkpointVersion)
+	} else {
+		b = append(b, checkpointOfMany)
+	}
 	b = append(b, c.TopicID[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Offset))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Time.UnixMilli()))
+	for _, o := range c.Offsets {
+		b = binary.BigEndian.AppendUint64(b, uint64(o))
+	}
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[start:]))
 }
 
 // decodeCheckpoint is the inverse of appendCheckpoint. Times have whole milliseconds, in UTC.
 func decodeCheckpoint(b []byte) (store.Checkpoint, error) {
-	if len(b) > 0 && b[0] != checkpointVersion {
+	if len(b) > 0 && b[0] != checkpointVersion && b[0] != checkpointOfMany {
 		return store.Checkpoint{}, fmt.Errorf("checkpoint: %w: %d", ErrVersion, b[0])
 	}
-	if len(b) != checkpointSize {
+	if more := len(b) - checkpointSize; more < 0 || more%8 != 0 || more > 0 && b[0] == checkpointVersion {
 		return store.Checkpoint{}, fmt.Errorf("%w: checkpoint of %d bytes", errCorrupt, len(b))
 	}
-	body := b[:checkpointSize-4]
+	body := b[:len(b)-4]
 	if crc32.ChecksumIEEE(body) != binary.BigEndian.Uint32(b[len(body):]) {
 		return store.Checkpoint{}, fmt.Errorf("%w: checksum of the checkpoint", errCorrupt)
 	}
@@ -62,6 +70,12 @@ func decodeCheckpoint(b []byte) (store.Checkpoint, error) {
 		Time:   time.UnixMilli(int64(binary.BigEndian.Uint64(b[25:]))).UTC(),
 	}
 	copy(c.TopicID[:], b[1:17])
+	if b[0] == checkpointOfMany {
+		c.Offsets = []int64{}
+		for rest := body[checkpointSize-4:]; len(rest) > 0; rest = rest[8:] {
+			c.Offsets = append(c.Offsets, int64(binary.BigEndian.Uint64(rest)))
+		}
+	}
 	return c, nil
 }
 

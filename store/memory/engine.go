@@ -22,7 +22,10 @@ type Engine struct {
 	closed  bool
 }
 
-var _ store.Engine = (*Engine)(nil)
+var (
+	_ store.Engine   = (*Engine)(nil)
+	_ store.Readable = (*Engine)(nil)
+)
 
 // New returns an empty store. Its memory shows as Pinned in the budget; nil: in none.
 func New(b *Budget) *Engine {
@@ -43,6 +46,12 @@ func (e *Engine) Get(key []byte) ([]byte, int64, bool, error) {
 		return nil, 0, false, nil
 	}
 	return r.Value(), r.Time(), true, nil
+}
+
+// GetTo implements store.Readable.
+func (e *Engine) GetTo(buf, key []byte) ([]byte, int64, bool, error) {
+	v, at, ok, err := e.Get(key)
+	return append(buf, v...), at, ok, err
 }
 
 // Put implements store.Bytes.
