@@ -14,17 +14,8 @@ func derived[K, V, V2 any](t KTable[K, V], opname, kind string, filter bool, row
 		return nil
 	}
 	of := n.Input(0)
-	own := &plan.Table{Filtered: filter}
-	if up := plan.TableOf(of); up != nil {
-		own.Versioned, own.History = up.Versioned, up.History
-	}
-	own.AskRows = func() { plan.TableOf(of).AskRows() }
-	own.AskOld = func(force bool) bool {
-		if plan.TableOf(of).AskOld(force) {
-			own.WantOld = true
-		}
-		return own.WantOld
-	}
+	own := follows(of)
+	own.Filtered = filter
 	if filter { // it can tell what is no change, if old values cost nothing
 		n.Demand = func() { own.AskOld(false) }
 	}
@@ -55,6 +46,22 @@ func derived[K, V, V2 any](t KTable[K, V], opname, kind string, filter bool, row
 		return nil
 	}
 	return n.KeepKey(0).KeepValue(0)
+}
+
+// follows is what a table knows that follows from another one row by row and keeps no store.
+func follows(of plan.Out) *plan.Table {
+	own := &plan.Table{}
+	if up := plan.TableOf(of); up != nil {
+		own.Versioned, own.History = up.Versioned, up.History
+	}
+	own.AskRows = func() { plan.TableOf(of).AskRows() }
+	own.AskOld = func(force bool) bool {
+		if plan.TableOf(of).AskOld(force) {
+			own.WantOld = true
+		}
+		return own.WantOld
+	}
+	return own
 }
 
 // through says how the rows of a derived table are read: made from those of the table before it.

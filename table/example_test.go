@@ -10,6 +10,7 @@ import (
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/topology"
 	"github.com/millstream-go/millstream/window"
 )
 
@@ -368,4 +369,30 @@ func ExampleSuppressUntilClose() {
 	in.At(start.Add(59*time.Minute)).Send("anna", "jam") // too late
 	printed(d, results)
 	// Output: anna@1970-01-01T00:00:00Z/1970-01-01T01:00:00Z tea cake
+}
+
+func ExampleProcessValues() {
+	rates := store.NewKeyValue("rates", serde.String, serde.Int64)
+	b := stream.NewBuilder()
+	stream.Process(stream.From(b, numbers), "keep-rates", func(c *stream.Context[string, int64]) (func(stream.Record[string, int64]) error, error) {
+		rates := rates.In(c)
+		return func(r stream.Record[string, int64]) error { return rates.Put(r.Key, r.Value) }, nil
+	}, rates)
+	known := table.ProcessValues(table.From(b, texts, "prices"), "known", func(t *topology.Task) (func(string, string, bool) (string, bool, error), error) {
+		rates := rates.In(t)
+		return func(_, currency string, row bool) (string, bool, error) {
+			rate, ok, err := rates.Get(currency)
+			return fmt.Sprint(currency, " at ", rate), row && ok, err
+		}, nil
+	}, rates)
+	stream.To(table.ToStream(known), results)
+
+	d := run(b)
+	testdriver.Input(d, numbers).Send("NOK", 11)
+	testdriver.Input(d, texts).Send("pen", "NOK")
+	testdriver.Input(d, texts).Send("pen", "XYZ")
+	printed(d, results)
+	// Output:
+	// pen NOK at 11
+	// pen deleted
 }

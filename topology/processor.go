@@ -35,6 +35,12 @@ func NewValueContext[V any](env graph.Env, n *graph.Node, forward func(v V, tomb
 	return c, p
 }
 
+// NewTask returns the task of step n, whose functions forward nothing, and the processor behind it.
+func NewTask(env graph.Env, n *graph.Node) (*Task, *Processor) {
+	t := &Task{}
+	return t, newProcessor(t, env, n)
+}
+
 // NewGlobalTask returns the task of step n, which keeps a global store, and the processor behind it.
 func NewGlobalTask(env graph.Env, n *graph.Node) (*Task, *Processor) {
 	t := &Task{}

@@ -4,6 +4,7 @@ import (
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
+	"github.com/millstream-go/millstream/topology"
 )
 
 // unnamed is a table that upstream does not name: it keeps a store only if a step needs it.
@@ -36,8 +37,9 @@ var tables = map[string]program{
 		toTexts(table.MapValues(unnamed(b, "in"), func(v string) string { return v + "!" }), "out")
 	}},
 	"table-transform-values": {build: func(b *stream.Builder) {
-		toTexts(table.MapRows(table.From(b, topic("in"), "t"), func(k, v string, row bool) (string, bool) {
-			return k + "[" + str(v, !row) + "]", true
+		t := table.From(b, topic("in"), "t")
+		toTexts(table.ProcessValues(t, "keyed", func(*topology.Task) (func(k, v string, row bool) (string, bool, error), error) {
+			return func(k, v string, row bool) (string, bool, error) { return k + "[" + str(v, !row) + "]", true, nil }, nil
 		}), "out")
 	}},
 	"stream-to-table": {build: func(b *stream.Builder) { toTexts(table.ToTable(from(b, "in"), "tt"), "out") }},
