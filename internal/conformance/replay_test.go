@@ -140,7 +140,7 @@ func dropped(d *testdriver.Driver) int {
 }
 
 // dump renders a store as the vectors do.
-func dump(t *testing.T, d *testdriver.Driver, name, kind string, numbers bool) []string {
+func dump(t *testing.T, d store.Opener, name, kind string, numbers bool) []string {
 	h, err := d.OpenStore(name)
 	require.NoError(t, err)
 	text := func(v []byte) string {
