@@ -396,3 +396,19 @@ func ExampleProcessValues() {
 	// pen NOK at 11
 	// pen deleted
 }
+
+// A dashboard that is redrawn once a second at most.
+func ExampleThrottle() {
+	b := stream.NewBuilder()
+	visits := table.Count(stream.GroupByKey(stream.From(b, texts)), "visits")
+	stream.To(table.ToStream(table.Throttle(visits, time.Second, "visits-calm")), sums)
+
+	d := run(b)
+	in := testdriver.Input(d, texts)
+	for range 1000 {
+		in.Send("home", "")
+	}
+	d.Advance(time.Second)
+	printed(d, sums)
+	// Output: home 1000
+}

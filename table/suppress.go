@@ -72,6 +72,21 @@ func suppressed[K, V any](t KTable[K, V], opname, name string, opts []store.Opti
 var bufferHeaders = []kafka.Header{{Name: "v", Value: []byte{3}}}
 
 func emitSuppressed[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings, p suppression[K]) error {
+	return emitBuffered(c, n, s, func(x *op.Suppress[K, V], n *graph.Node, env graph.Env, send wire.TableOutlet[K, V]) wire.TableOutlet[K, V] {
+		x.Wait, x.At, x.Final, x.Stop, x.MaxRecords, x.MaxBytes = p.wait, p.at, p.final, p.stop, p.records, p.bytes
+		clock := env.OperatorTime(n)
+		return func(c wire.Change[K, V]) error {
+			clock.Time = max(clock.Time, c.Time.UnixMilli())
+			return x.Change(c, clock.Time, send)
+		}
+	})
+}
+
+// take wires what a step does with its buffer: it returns what takes changes; send sends them on.
+type take[K, V any] func(x *op.Suppress[K, V], n *graph.Node, env graph.Env, send wire.TableOutlet[K, V]) wire.TableOutlet[K, V]
+
+// emitBuffered makes the step of a table whose changes wait in a buffer.
+func emitBuffered[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings, f take[K, V]) error {
 	of := n.Input(0)
 	if plan.TableOf(of).Versioned {
 		return errors.New("its table keeps versions, whose changes may come in any order: they cannot be suppressed")
@@ -93,9 +108,8 @@ func emitSuppressed[K, V any](c *plan.Compile, n *plan.Node, s storespec.Setting
 		if err != nil {
 			return nil, err
 		}
-		x.Wait, x.At, x.Final, x.Stop, x.MaxRecords, x.MaxBytes = p.wait, p.at, p.final, p.stop, p.records, p.bytes
 		x.Old = n.Table.WantOld
-		return suppressInlet(x, g, env, outs[0].(wire.TableOutlet[K, V])), nil
+		return bufferInlet(x, g, env, f, outs[0].(wire.TableOutlet[K, V])), nil
 	}}
 	if getter, stores := plan.GetterOf[K, V](of); getter != nil {
 		n.Table.Getter, n.Table.Stores = seen(getter, n.Name(), with), append([]string{n.Name()}, stores...)
@@ -107,9 +121,9 @@ func emitSuppressed[K, V any](c *plan.Compile, n *plan.Node, s storespec.Setting
 	return nil
 }
 
-func suppressInlet[K, V any](x *op.Suppress[K, V], n *graph.Node, env graph.Env, out wire.TableOutlet[K, V]) wire.TableOutlet[K, V] {
-	place, clock := graph.PlaceOf(env), env.OperatorTime(n)
-	send := func(c wire.Change[K, V]) error {
+func bufferInlet[K, V any](x *op.Suppress[K, V], n *graph.Node, env graph.Env, f take[K, V], out wire.TableOutlet[K, V]) wire.TableOutlet[K, V] {
+	place := graph.PlaceOf(env)
+	put := f(x, n, env, func(c wire.Change[K, V]) error {
 		was := env.RecordAt(c.Time.UnixMilli()) // for what processors make of it
 		err := out(c)
 		env.RecordAt(was)
@@ -117,11 +131,10 @@ func suppressInlet[K, V any](x *op.Suppress[K, V], n *graph.Node, env graph.Env,
 			place.Node = n
 		}
 		return err
-	}
+	})
 	return func(c wire.Change[K, V]) error {
 		place.Node = n
-		clock.Time = max(clock.Time, c.Time.UnixMilli())
-		if err := x.Change(c, clock.Time, send); err != nil {
+		if err := put(c); err != nil {
 			return refused(env, n, n.Name, err)
 		}
 		return nil

@@ -361,3 +361,45 @@ func TestMistakesOfFinalResults(t *testing.T) {
 	_, err := b.Build()
 	require.NoError(t, err)
 }
+
+func throttled(b *stream.Builder) text {
+	return table.Throttle(table.From(b, texts, "t"), time.Minute, "calm")
+}
+
+func TestThrottleSendsAtEachIntervalOfTheClock(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) { stream.To(table.ToStream(throttled(b)), results) })
+	send(d, texts, "a=1@5", "b=1@1", "a=2@3", "b@900000")
+	assert.Empty(t, taken(d, results), "stream time does not matter")
+	d.Advance(59 * time.Second)
+	assert.Empty(t, taken(d, results))
+	d.Advance(time.Second)
+	assert.Equal(t, "a=2@3", taken(d, results), "b came and went")
+	d.Advance(10 * time.Minute)
+	assert.Empty(t, taken(d, results))
+	send(d, texts, "a=3@7")
+	d.Wipe()
+	d.Advance(time.Minute)
+	assert.Equal(t, "a=3@7", taken(d, results), "it survives a crash")
+}
+
+func TestThrottleSendsNetChanges(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) {
+		calm := throttled(b)
+		stream.To(table.ToStream(calm), results)
+		stream.To(table.ToStream(table.AggregateRows(byFirst(calm), "agg", table.Zero, addText, removeText)), stream.NewTopic("groups", serde.String, serde.String))
+	})
+	send(d, texts, "a=x1@1", "b=y@2", "a=x2@3", "b@4")
+	d.Advance(time.Minute)
+	assert.Equal(t, "a=x2@3", taken(d, results), "b came and went")
+	send(d, texts, "a=x3@5", "a=x4@6")
+	d.Advance(time.Minute)
+	groups := stream.NewTopic("groups", serde.String, serde.String)
+	assert.Equal(t, "x=+2@3 x=+2-2+4@6", taken(d, groups), "what was added is taken away")
+}
+
+func TestMistakesOfThrottle(t *testing.T) {
+	b := stream.NewBuilder()
+	table.Throttle(table.From(b, texts, "t"), time.Microsecond, "s")
+	_, err := b.Build()
+	require.ErrorContains(t, err, "the shortest interval is 1ms")
+}

@@ -29,8 +29,10 @@ type Suppress[K, V any] struct {
 	// MaxRecords and MaxBytes bound the buffer; 0: no bound. Stop has it fail when it is over them, instead of sending early.
 	MaxRecords, MaxBytes int64
 	Stop                 bool
-	// Old says that changes carry old values.
+	// Old says that changes carry old values: those before the newest change, even if they were never sent, as in Kafka Streams.
 	Old bool
+	// Net has old values be what was sent last, and rows that came and went not be sent.
+	Net bool
 }
 
 // ErrFull is why a task ends whose buffer is full and may not send early.
@@ -70,6 +72,19 @@ func (s *Suppress[K, V]) Change(c wire.Change[K, V], stream int64, out wire.Tabl
 	return nil
 }
 
+// Keep takes a change, and sends nothing.
+func (s *Suppress[K, V]) Keep(c wire.Change[K, V]) error { return s.put(c) }
+
+// Flush sends everything.
+func (s *Suppress[K, V]) Flush(out wire.TableOutlet[K, V]) error {
+	for s.buffer.Len() > 0 {
+		if err := s.send(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func of(n, most int64, what string) string {
 	if most == 0 {
 		return fmt.Sprintf("%d %s", n, what)
@@ -101,7 +116,9 @@ func (s *Suppress[K, V]) put(c wire.Change[K, V]) error {
 	if s.At != nil {
 		at = s.At(c.Key, at)
 	}
-	err = s.buffer.Put(key, at, v)
+	if err = s.buffer.Put(key, at, v); err == nil {
+		return nil
+	}
 	if p := (*buffer.PutError)(nil); errors.As(err, &p) {
 		return &RecordError{p.Err}
 	}
@@ -118,7 +135,10 @@ func (s *Suppress[K, V]) send(out wire.TableOutlet[K, V]) error {
 	if err != nil {
 		return err
 	}
-	if !s.Final || v.New != nil {
+	if s.Net {
+		v.Old = v.Prior
+	}
+	if gone := v.New == nil; !gone || !s.Final && !(s.Net && v.Prior == nil) {
 		c, err := s.change(key, v)
 		if err != nil {
 			return err
