@@ -318,6 +318,7 @@ func TestWindowedKeysAreWrittenWithoutTheUsersDoing(t *testing.T) {
 	for i := range 20 {
 		send(d, texts, fmt.Sprintf("k=v%d@%d", i%3, i*5))
 	}
+	testdriver.Input(d, perKey).Send(window.Key[string]{Key: "v0", Start: time.UnixMilli(500), End: time.UnixMilli(510)}, 1)
 	partitions := map[string]map[int32]bool{}
 	for _, r := range d.Raw("per-key") {
 		k := string(r.Key[:len(r.Key)-8])

@@ -198,6 +198,9 @@ func (in In[K, V]) choose(r stream.Record[K, V], out kafka.ProduceRecord) (int32
 	case in.partition != byPartitioner:
 		return in.partition, nil
 	case in.topic.Choose == nil:
+		if w, ok := in.topic.Key.(interface{ Base([]byte) []byte }); ok && out.Key != nil { // as sinks do with windowed keys
+			return partition.ForKey(w.Base(out.Key), in.d.count(in.topic.Name)), nil
+		}
 		return in.d.byKey(in.topic.Name, out), nil
 	}
 	p, n := in.topic.Choose(r, in.d.count(in.topic.Name)), in.d.count(in.topic.Name)

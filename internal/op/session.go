@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/topology"
@@ -19,14 +20,15 @@ type Sessions[K, V, A any] struct {
 	Gap   int64
 
 	found   []found[A]
-	merged  merged[K, A]
+	merged  merged[A]
 	visitor func(store.WindowEntry, error) bool
 }
 
 // found is a session to which a record belongs.
 type found[A any] struct {
 	start, end int64
-	value      A // with Old: apart from what is merged
+	agg        A
+	value      A // with Old: agg again, apart from what is merged
 }
 
 // See moves stream time to a record that is not folded, and sends what that closes.
@@ -78,36 +80,53 @@ func (s *Sessions[K, V, A]) Record(r topology.Record[K, V]) error {
 }
 
 // merged is what a record makes of the sessions to which it belongs.
-type merged[K, A any] struct {
-	key        K
+type merged[A any] struct {
+	at         int64 // the record's time
 	agg        A
-	some       bool // agg is an aggregate
 	start, end int64
 	err        error
 }
 
-// merge finds the sessions to which a record at a time belongs, and merges their aggregates.
+// merge finds the sessions to which a record at a time belongs, and merges their aggregates, by their ends.
+//
+// They are looked for from the latest on. Sessions of a key lie further apart than the gap, or they would be one; so the first that does
+// not begin after the record is the last that can be near. A session that grows leaves deleted rows behind it, with smaller ends: a
+// search from the other side would go over all of them, with each record.
 func (s *Sessions[K, V, A]) merge(k K, at int64) error {
-	s.found, s.merged = s.found[:0], merged[K, A]{key: k, some: s.Start != nil, start: at, end: at}
-	if s.merged.some {
-		s.merged.agg = s.Start()
-	}
+	s.found, s.merged = s.found[:0], merged[A]{at: at, start: at, end: at}
 	if s.visitor == nil {
 		s.visitor = s.visit // once: a loop's body would be a new closure for each record
 	}
-	s.Rows.store.Find(s.Rows.at, max(0, at-s.Gap), at+s.Gap, false)(s.visitor)
-	return s.merged.err
+	s.Rows.store.Find(s.Rows.at, max(0, at-s.Gap), at+s.Gap, true)(s.visitor)
+	m := &s.merged
+	if m.err != nil {
+		return m.err
+	}
+	slices.Reverse(s.found)
+	some := s.Start != nil
+	if some {
+		m.agg = s.Start()
+	}
+	for i := range s.found {
+		f := &s.found[i]
+		if some {
+			m.agg = s.Merge(k, m.agg, f.agg)
+		} else {
+			m.agg, some = f.agg, true
+		}
+		m.start, m.end = min(m.start, f.start), max(m.end, f.end)
+	}
+	return nil
 }
 
-// visit merges one session.
+// visit takes note of one session.
 func (s *Sessions[K, V, A]) visit(e store.WindowEntry, err error) bool {
-	m := &s.merged
+	m, f := &s.merged, found[A]{start: e.Start, end: e.End}
 	if err != nil {
-		m.err = s.Rows.wrap("scan", m.start, m.end, err)
+		m.err = s.Rows.wrap("scan", m.at, m.at, err)
 		return false
 	}
-	f, b := found[A]{start: e.Start, end: e.End}, m.agg
-	if b, m.err = s.Rows.decode(e.Value, e.Start, e.End); m.err != nil {
+	if f.agg, m.err = s.Rows.decode(e.Value, e.Start, e.End); m.err != nil {
 		return false
 	}
 	if s.Old {
@@ -116,12 +135,7 @@ func (s *Sessions[K, V, A]) visit(e store.WindowEntry, err error) bool {
 		}
 	}
 	s.found = append(s.found, f)
-	if m.some {
-		b = s.Merge(m.key, m.agg, b)
-	}
-	m.agg, m.some = b, true
-	m.start, m.end = min(m.start, e.Start), max(m.end, e.End)
-	return true
+	return e.Start > m.at
 }
 
 // replace deletes the sessions found, whose records are to be in another one.
