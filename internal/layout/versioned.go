@@ -8,7 +8,10 @@ import (
 )
 
 // versions implements store.VersionedBytes.
-type versions struct{ view }
+type versions struct {
+	view
+	found found
+}
 
 // Get implements store.VersionedBytes.
 func (x *versions) Get(key []byte) (store.Version, bool, error) {
@@ -52,16 +55,56 @@ func (x *versions) AsOf(key []byte, time int64) (store.Version, bool, error) {
 	if err != nil || time < oldest {
 		return store.Version{}, false, err
 	}
-	o := olderScan{shape: &x.shape, key: key, after: time, until: from}
-	for e, err := range o.scan(x.rows, false) {
-		if err != nil || e.Time > time {
-			return store.Version{}, false, err
-		}
-		x.value = append(x.value[:0], e.Value...)
-		v := store.Version{Value: versionOf(x.value), From: e.Time, To: untilWhen(e.Key)}
-		return v, v.Value != nil, nil
+	f := &x.found
+	if err := x.endedAfter(f, key, time, from); err != nil || !f.ok || f.from > time {
+		return store.Version{}, false, err
 	}
-	return store.Version{}, false, nil
+	v := store.Version{Value: versionOf(f.stored), From: f.from, To: f.to}
+	return v, v.Value != nil, nil
+}
+
+// found is what a look-up of an older version comes to.
+type found struct {
+	stored   []byte
+	from, to int64
+	ok       bool
+	err      error
+	each     func(store.Entry, error) bool // made once
+}
+
+func (f *found) row(e store.Entry, err error) bool {
+	if f.err = err; err == nil {
+		f.stored, f.from, f.to, f.ok = append(f.stored[:0], e.Value...), e.Time, untilWhen(e.Key), true
+	}
+	return false
+}
+
+// manySegments is from how many segments on a look-up asks which of them have rows.
+const manySegments = 64
+
+// endedAfter finds the first version of key that ended after t. None of the older ones ended after latest.
+func (x *versions) endedAfter(f *found, key []byte, t, latest int64) error {
+	if f.each == nil {
+		f.each = f.row
+	}
+	f.ok, f.err = false, nil
+	s := x.enter()
+	defer x.leave(s)
+	last := segmentOf(latest, x.shape.segment)
+	for n := segmentOf(t+1, x.shape.segment); n <= last && !f.ok && f.err == nil; n++ {
+		if last-n >= manySegments {
+			at, ok, err := nextSegment(x.rows, olderClass, n, last, false)
+			if err != nil || !ok {
+				return err
+			}
+			n = at
+		}
+		s.from = appendKey(appendTime(append(s.from[:0], olderClass), n), key)
+		s.to = appendTime(append(s.to[:0], s.from...), latest)
+		s.from = appendTime(s.from, t)
+		x.scanRows(store.Range{From: s.from, FromAfter: true, To: s.to}, f.each)
+	}
+	return f.err
 }
 
 // Put implements store.VersionedBytes.

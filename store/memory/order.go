@@ -99,25 +99,24 @@ func (o *order) build() {
 	o.n, o.recut = len(all), max(4, 2*len(o.leaves))
 }
 
-// sample guesses what all keys have in common from a few. Keys that do not have it are still in order: see prefix.
+// sample guesses what most keys have in common from a few. Keys that do not have it are still in order: see prefix.
 func (o *order) sample() []byte {
-	var lead []byte
-	seen := 0
+	var keys [][]byte
 	for _, s := range o.t.index.slots {
-		if s == 0 {
-			continue
+		if s != 0 {
+			keys = append(keys, o.key(ref(s)))
 		}
-		key := o.key(ref(s))
-		if seen == 0 {
-			lead = key
-		} else {
-			lead = lead[:common(lead, key)]
-		}
-		if seen++; seen == 64 || len(lead) == 0 {
+		if len(keys) == 64 {
 			break
 		}
 	}
-	return bytes.Clone(lead)
+	if len(keys) == 0 {
+		return nil
+	}
+	slices.SortFunc(keys, bytes.Compare)
+	// Stores may have a few rows of another kind, which must not count: those at both ends.
+	first, last := keys[len(keys)/8], keys[len(keys)-1-len(keys)/8]
+	return bytes.Clone(first[:common(first, last)])
 }
 
 func common(a, b []byte) int {
@@ -288,17 +287,16 @@ func (o *order) dropLeaf(i int) {
 	o.leaves = slices.Delete(o.leaves, i, i+1)
 }
 
-// relead looks, each time the order has doubled, whether its keys have more in common than prefixes leave out: what the first
-// and the last key share, all share.
+// relead looks, each time the order has doubled, whether most of its keys have something else in common than what prefixes leave out:
+// what a key near the start and one near the end share, all between them share.
 func (o *order) relead() {
 	o.recut = 2 * len(o.leaves)
-	last := o.leaf(len(o.leaves) - 1)
-	first, end := o.key(o.leaves[0].first), o.key(last.ref(last.len()-1))
-	n := common(first, end)
-	if n <= len(o.lead) && bytes.HasPrefix(first, o.lead) {
+	first, last := o.key(o.leaves[len(o.leaves)/8].first), o.key(o.leaves[len(o.leaves)-1-len(o.leaves)/8].first)
+	lead := first[:common(first, last)]
+	if bytes.Equal(lead, o.lead) {
 		return
 	}
-	o.lead = bytes.Clone(first[:n])
+	o.lead = bytes.Clone(lead)
 	for i := range o.leaves {
 		l := o.leaf(i)
 		for j := range l.len() {
