@@ -99,7 +99,8 @@ func (s *stores) tasks() []graph.TaskID {
 	seen := map[graph.TaskID]bool{}
 	var out []graph.TaskID
 	for _, n := range names {
-		st := s.g.Store(strings.TrimSuffix(n.Store, headed))
+		name, _, _ := strings.Cut(n.Store, "+")
+		st := s.g.Store(name)
 		if st == nil || onDisk(st) != n.Store || st.InMemory || st.Global {
 			continue
 		}
@@ -126,15 +127,22 @@ func (s *stores) borrow(st *graph.Store, partition int32, pressed func()) (store
 	return e, err
 }
 
-// headed is behind the names of directories of stores that keep headers, whose rows have others. No store's name has a plus.
-const headed = "+headers"
-
-// onDisk is the name that a store has in the state directory.
+// onDisk is the name that a store has in the state directory: stores whose rows are others have other names there, so that a store that is
+// made another one is restored and not misread. No store's name has a plus.
 func onDisk(st *graph.Store) string {
-	if st.KeepHeaders {
-		return st.Name + headed
+	name := st.Name
+	switch st.Kind {
+	case graph.Window:
+		name += "+windows"
+	case graph.Session:
+		name += "+sessions"
+	case graph.Versioned:
+		name += "+versions"
 	}
-	return st.Name
+	if st.KeepHeaders {
+		name += "+headers"
+	}
+	return name
 }
 
 // giveBack takes a store partition back, with what is not settled undone or to be undone.

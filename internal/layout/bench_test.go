@@ -29,7 +29,9 @@ func bench(b testing.TB, s graph.Store) (store.Handle, func()) {
 	}
 }
 
-func numbered(key []byte, i int) []byte { return binary.BigEndian.AppendUint64(key[:0], uint64(i)*0x9e3779b97f4a7c15) }
+func numbered(key []byte, i int) []byte {
+	return binary.BigEndian.AppendUint64(key[:0], uint64(i)*0x9e3779b97f4a7c15)
+}
 
 // BenchmarkWindowCount reads and writes the row of a window, as a count does.
 func BenchmarkWindowCount(b *testing.B) {

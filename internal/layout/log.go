@@ -13,6 +13,7 @@ package layout
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -49,6 +50,8 @@ type Log struct {
 type meta struct {
 	observed int64
 	seq      uint32
+	segment  int64 // ms: segments of another length have other numbers
+	index    bool
 }
 
 // Wrap returns the engine as the task, its changelog and readers use it: e itself where the store is a key-value store.
@@ -78,12 +81,20 @@ func newLog(s *graph.Store, e store.Engine) (*Log, error) {
 		retention: s.Retention.Milliseconds(),
 	}
 	l.at, _ = e.Checkpoint()
-	return l, l.load()
+	err := l.load()
+	if errors.Is(err, errOtherLayout) && s.Changelog {
+		return l, l.Truncate() // to be restored in full
+	}
+	return l, err
 }
+
+var errOtherLayout = errors.New("its rows were laid out for another retention or another index, and it has no changelog to be restored from: " +
+	"give it those back, or delete its files")
 
 // load reads the meta row.
 func (l *Log) load() error {
-	l.saved = meta{observed: -1}
+	l.saved = l.meta()
+	l.saved.observed, l.saved.seq = -1, 0
 	v, _, ok, err := l.Engine.Get(metaKey)
 	if err != nil {
 		return err
@@ -91,6 +102,9 @@ func (l *Log) load() error {
 	if ok {
 		if l.saved, err = parseMeta(v); err != nil {
 			return fmt.Errorf("store %q: %w", l.name, err)
+		}
+		if l.saved.segment != l.shape.segment || l.index && !l.saved.index {
+			return fmt.Errorf("store %q: %w", l.name, errOtherLayout)
 		}
 	}
 	l.observed, l.seq = l.saved.observed, l.saved.seq
@@ -102,18 +116,33 @@ func (l *Log) load() error {
 
 const (
 	metaVersion = 1
-	metaLen     = 1 + timeLen + seqLen
+	metaLen     = 1 + timeLen + seqLen + timeLen + 1
+	indexFlag   = 1
 )
 
+// meta returns what the meta row is to hold now.
+func (l *Log) meta() meta {
+	return meta{observed: l.observed, seq: l.seq, segment: l.shape.segment, index: l.index}
+}
+
 func appendMeta(b []byte, m meta) []byte {
-	return binary.BigEndian.AppendUint32(appendTime(append(b, metaVersion), m.observed), m.seq)
+	b = binary.BigEndian.AppendUint32(appendTime(append(b, metaVersion), m.observed), m.seq)
+	flags := byte(0)
+	if m.index {
+		flags = indexFlag
+	}
+	return append(binary.BigEndian.AppendUint64(b, uint64(m.segment)), flags)
 }
 
 func parseMeta(b []byte) (meta, error) {
 	if len(b) != metaLen || b[0] != metaVersion {
 		return meta{}, fmt.Errorf("unknown meta row %x", b)
 	}
-	return meta{observed: timeAt(b[1:]), seq: binary.BigEndian.Uint32(b[1+timeLen:])}, nil
+	rest := b[1+timeLen:]
+	return meta{
+		observed: timeAt(b[1:]), seq: binary.BigEndian.Uint32(rest),
+		segment: int64(binary.BigEndian.Uint64(rest[seqLen:])), index: rest[seqLen+timeLen]&indexFlag != 0,
+	}, nil
 }
 
 // Observed returns the store's observed time. A view on several partitions asks for that of a key's.
@@ -176,7 +205,7 @@ func (l *Log) Scan(r store.Range) iter.Seq2[store.Entry, error] {
 
 // Cut implements store.Engine: emit gets what the changelog is to hold. It keeps 2 and 3.
 func (l *Log) Cut(emit func(store.Change) error) (uint64, error) {
-	if now := (meta{l.observed, l.seq}); now != l.saved {
+	if now := l.meta(); now != l.saved {
 		l.buf = appendMeta(l.buf[:0], now)
 		if err := l.Engine.Put(metaKey, l.buf, max(now.observed, 0)); err != nil {
 			return 0, err
@@ -291,7 +320,7 @@ func (l *Log) restoreRow(r row, c store.Change) {
 
 // apply hands restored rows to the engine, with what the store knows of itself.
 func (l *Log) apply(c store.Checkpoint) error {
-	if now := (meta{l.observed, l.seq}); now != l.saved {
+	if now := l.meta(); now != l.saved {
 		l.changes = append(l.changes, store.Change{Key: metaKey, Value: appendMeta(nil, now), Time: max(now.observed, 0)})
 		l.saved = now
 	}

@@ -110,8 +110,9 @@ func Open(root, application string, o Options) (*Directory, error) {
 	return d, nil
 }
 
-// legal is what Kafka allows in names, less names that start with a dot: those are ours, and "..".
-var legal = regexp.MustCompile(`^[a-zA-Z0-9_-][a-zA-Z0-9._-]*(\+headers)?$`)
+// legal is what Kafka allows in names, less names that start with a dot: those are ours, and "..". What follows a plus says which rows a
+// store has.
+var legal = regexp.MustCompile(`^[a-zA-Z0-9_-][a-zA-Z0-9._-]*(\+[a-z]+)*$`)
 
 func checkName(what, name string) error {
 	if !legal.MatchString(name) {

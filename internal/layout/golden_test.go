@@ -1,0 +1,252 @@
+package layout
+
+import (
+	"bytes"
+	"encoding/hex"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/store/memory"
+)
+
+// rowsOf returns the local rows of a store and what it sends to its changelog, as hexadecimal text.
+func rowsOf(t *testing.T, s graph.Store, do func(h store.Handle)) (local, logged []string) {
+	t.Helper()
+	s.Name, s.Retention, s.Size = "s", time.Hour, 10*time.Millisecond
+	e := memory.New(nil)
+	l, err := newLog(&s, e)
+	require.NoError(t, err)
+	h, err := Handle(&s, l, func() int64 { return 0 })
+	require.NoError(t, err)
+	do(h)
+	_, err = l.Cut(func(c store.Change) error {
+		value := "null"
+		if c.Value != nil {
+			value = hex.EncodeToString(c.Value)
+		}
+		logged = append(logged, hex.EncodeToString(c.Key)+" -> "+value+" @ "+time.UnixMilli(c.Time).UTC().Format("05.000"))
+		return nil
+	})
+	require.NoError(t, err)
+	for e, err := range e.Scan(store.Range{}) {
+		require.NoError(t, err)
+		local = append(local, hex.EncodeToString(e.Key)+" -> "+hex.EncodeToString(e.Value))
+	}
+	return local, logged
+}
+
+// TestBytesOfStores holds the formats in docs/format/store.md and docs/format/topics.md.
+func TestBytesOfStores(t *testing.T) {
+	t.Run("windows", func(t *testing.T) {
+		local, logged := rowsOf(t, graph.Store{Kind: graph.Window, ByTime: true}, func(h store.Handle) {
+			_, err := h.Windows.Put([]byte("a\x00"), 250, []byte("v"), 253)
+			require.NoError(t, err)
+			require.NoError(t, h.Windows.Delete([]byte("b"), 300, 311))
+		})
+		assert.Equal(t, []string{
+			"01 -> 01800000000000012c0000000000000000001b774001",
+			"028000000000000000" + "6100ff0000" + "80000000000000fa" + "00000000" + " -> 76",
+			"0380000000000000fa" + "6100ff0000" + "00000000" + " -> ",
+		}, local)
+		assert.Equal(t, []string{
+			"6100" + "00000000000000fa" + "00000000" + " -> 76 @ 00.253",
+			"62" + "000000000000012c" + "00000000" + " -> null @ 00.311",
+		}, logged)
+	})
+	t.Run("windows with duplicates", func(t *testing.T) {
+		_, logged := rowsOf(t, graph.Store{Kind: graph.Window, Duplicates: true}, func(h store.Handle) {
+			for range 2 {
+				_, err := h.Windows.Put([]byte("a"), 1, []byte("v"), 2)
+				require.NoError(t, err)
+			}
+		})
+		assert.Equal(t, []string{
+			"61" + "0000000000000001" + "00000001" + " -> 76 @ 00.002",
+			"61" + "0000000000000001" + "00000002" + " -> 76 @ 00.002",
+		}, logged)
+	})
+	t.Run("sessions", func(t *testing.T) {
+		local, logged := rowsOf(t, graph.Store{Kind: graph.Session, ByTime: true}, func(h store.Handle) {
+			_, err := h.Sessions.Put([]byte("a"), 1, 2_000_000, []byte("v"), 3)
+			require.NoError(t, err)
+		})
+		assert.Equal(t, []string{
+			"01 -> 0180000000001e84800000000000000000001b774001",
+			"028000000000000001" + "610000" + "80000000001e8480" + "8000000000000001" + " -> 76",
+			"0380000000001e8480" + "610000" + "8000000000000001" + " -> ",
+		}, local)
+		assert.Equal(t, []string{"61" + "00000000001e8480" + "0000000000000001" + " -> 76 @ 00.003"}, logged)
+	})
+	t.Run("versions", func(t *testing.T) {
+		local, logged := rowsOf(t, graph.Store{Kind: graph.Versioned}, func(h store.Handle) {
+			for at, v := range [][]byte{[]byte("v"), nil, []byte("w")} {
+				_, _, err := h.Versions.Put([]byte("a"), v, int64(at))
+				require.NoError(t, err)
+			}
+			_, _, err := h.Versions.Put([]byte("b"), nil, 7)
+			require.NoError(t, err)
+		})
+		assert.Equal(t, []string{
+			"01 -> 0180000000000000070000000000000000000493e000",
+			"048000000000000000" + "610000" + "8000000000000001" + " -> 0176",
+			"048000000000000000" + "610000" + "8000000000000002" + " -> 00",
+			"0561 -> 0177", "0562 -> 00",
+			"06800000000000000762 -> ",
+		}, local)
+		assert.Equal(t, []string{
+			"61 -> 76 @ 00.000", "61 -> 77 @ 00.002", "61 -> null @ 00.001", "61 -> 77 @ 00.002", "62 -> null @ 00.007",
+		}, logged, "what is latest is said again behind a deletion before it")
+	})
+}
+
+func TestKeysAreInOrder(t *testing.T) {
+	keys := []string{"", "\x00", "\x00\x00", "\x00\x01", "\x00\xff", "\x01", "a", "a\x00", "a\x00b", "ab", "\xff", "\xff\xff"}
+	times := []int64{math.MinInt64, -1, 0, 1, 1 << 40, math.MaxInt64}
+	var last []byte
+	for _, k := range keys {
+		for _, at := range times {
+			b := appendTime(appendKey(nil, []byte(k)), at)
+			assert.Negative(t, bytes.Compare(last, b), "%q at %d", k, at)
+			last = b
+		}
+	}
+}
+
+// FuzzKeys checks that what is read of any bytes is written as those bytes, and that any row comes back.
+func FuzzKeys(f *testing.F) {
+	f.Add([]byte("a\x00"), int64(5), int64(9), uint32(1), false)
+	f.Add([]byte{}, int64(-1), int64(math.MaxInt64), uint32(0), true)
+	f.Fuzz(func(t *testing.T, key []byte, start, end int64, seq uint32, session bool) {
+		s := shape{session: session, segment: 7}
+		for _, b := range [][]byte{key, append([]byte{timeClass}, key...)} {
+			if r, _, ok := s.cutRow(b, nil); ok {
+				require.Equal(t, b, s.appendTail(appendKey(nil, r.key), r))
+			}
+			if r, _, ok := s.cutIndex(b, nil); ok {
+				require.Equal(t, b, s.appendIndex(nil, r))
+			}
+			if r, err := s.parseLogged(b); err == nil {
+				require.Equal(t, b, s.appendLogged(nil, r))
+			}
+			UserKey(b)
+		}
+		r := row{key: append([]byte{}, key...), start: start, seq: seq}
+		if session {
+			r.end, r.seq = end, 0
+		}
+		back, _, ok := s.cutRow(s.appendRow(nil, r)[headLen:], nil)
+		require.True(t, ok)
+		require.Equal(t, r, back)
+		require.Equal(t, r.key, UserKey(s.appendRow(nil, r)))
+		back, _, ok = s.cutIndex(s.appendIndex(nil, r), nil)
+		require.True(t, ok)
+		require.Equal(t, r, back)
+		back, err := s.parseLogged(s.appendLogged(nil, r))
+		require.NoError(t, err)
+		require.Equal(t, r, back)
+	})
+}
+
+func TestSegmentsAreThoseOfKafkaStreams(t *testing.T) {
+	for _, c := range []struct {
+		kind            graph.StoreKind
+		retention, want time.Duration
+	}{
+		{graph.Window, time.Second, time.Minute},
+		{graph.Session, time.Hour, 30 * time.Minute},
+		{graph.Versioned, time.Second, 2 * time.Second},
+		{graph.Versioned, time.Minute, 20 * time.Second},
+		{graph.Versioned, 2 * time.Minute, 24 * time.Second},
+		{graph.Versioned, time.Hour, 5 * time.Minute},
+		{graph.Versioned, 48 * time.Hour, 2 * time.Hour},
+	} {
+		assert.Equal(t, c.want, Segment(&graph.Store{Kind: c.kind, Retention: c.retention}))
+	}
+	assert.Equal(t, time.Second, Segment(&graph.Store{Kind: graph.Window, Retention: time.Hour, Segment: time.Second}))
+	assert.EqualValues(t, -1, segmentOf(-1, 10))
+	assert.EqualValues(t, -1, segmentOf(-10, 10))
+	assert.EqualValues(t, -2, segmentOf(-11, 10))
+	assert.EqualValues(t, 0, segmentOf(9, 10))
+}
+
+func TestAStoreWithOtherSegmentsIsRestored(t *testing.T) {
+	e := memory.New(nil)
+	s := &graph.Store{Name: "s", Kind: graph.Window, Retention: time.Hour, Changelog: true}
+	open := func() store.WindowBytes {
+		l, err := newLog(s, e)
+		require.NoError(t, err)
+		h, err := Handle(s, l, nil)
+		require.NoError(t, err)
+		return h.Windows
+	}
+	there := func(w store.WindowBytes) bool {
+		_, _, ok, err := w.Get([]byte("k"), 5)
+		require.NoError(t, err)
+		return ok
+	}
+	fill := func() {
+		l, err := newLog(s, e)
+		require.NoError(t, err)
+		_, err = l.put(row{key: []byte("k"), start: 5}, []byte("v"), 1)
+		require.NoError(t, err)
+		_, err = l.Cut(func(store.Change) error { return nil })
+		require.NoError(t, err)
+	}
+	fill()
+	assert.True(t, there(open()))
+	s.ByTime = true
+	assert.False(t, there(open()), "there is no index")
+	fill()
+	s.ByTime = false
+	assert.True(t, there(open()), "an index more does no harm")
+	s.Retention *= 2
+	assert.False(t, there(open()))
+	fill()
+	s.Retention, s.Changelog = time.Hour, false
+	_, err := newLog(s, e)
+	assert.ErrorContains(t, err, "no changelog to be restored from")
+}
+
+func TestStrangersRecordsAreAnError(t *testing.T) {
+	l, err := newLog(&graph.Store{Name: "s", Kind: graph.Session, Retention: time.Hour}, memory.New(nil))
+	require.NoError(t, err)
+	err = l.Restore([]store.Change{{Key: []byte("too short"), Value: []byte("v")}}, store.Checkpoint{})
+	assert.ErrorIs(t, err, errKey)
+}
+
+// TestWhatOthersWroteIsWrittenOver checks what is sent for keys that another process has written into a changelog.
+func TestWhatOthersWroteIsWrittenOver(t *testing.T) {
+	again := func(l *Log, key []byte) (out []string) {
+		require.NoError(t, l.Logged(key, 99, func(c store.Change) error {
+			v := string(c.Value)
+			if c.Value == nil {
+				v = "null"
+			}
+			out = append(out, v+" @ "+time.UnixMilli(c.Time).UTC().Format("05.000"))
+			return nil
+		}))
+		return out
+	}
+	w, err := newLog(&graph.Store{Name: "s", Kind: graph.Window, Retention: time.Hour}, memory.New(nil))
+	require.NoError(t, err)
+	_, err = w.put(row{key: []byte("k"), start: 5}, []byte("v"), 7)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"v @ 00.007"}, again(w, w.shape.appendLogged(nil, row{key: []byte("k"), start: 5})))
+	assert.Equal(t, []string{"null @ 00.099"}, again(w, w.shape.appendLogged(nil, row{key: []byte("k"), start: 6})))
+	assert.Equal(t, []string{"null @ 00.099"}, again(w, []byte("k")))
+
+	x, err := newLog(&graph.Store{Name: "s", Kind: graph.Versioned, Retention: time.Hour}, memory.New(nil))
+	require.NoError(t, err)
+	for at, v := range []string{"a", "b", "c"} {
+		_, _, err = x.putVersion([]byte("k"), []byte(v), int64(at))
+		require.NoError(t, err)
+	}
+	assert.Equal(t, []string{"a @ 00.000", "b @ 00.001", "c @ 00.002"}, again(x, []byte("k")))
+	assert.Equal(t, []string{"null @ 00.099"}, again(x, []byte("other")))
+}
