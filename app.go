@@ -48,7 +48,6 @@ func New(top *topology.Topology, cfg Config) (*App, error) {
 			errs = append(errs, fmt.Errorf("Config.%s: %w", p.field, err))
 		}
 	}
-	errs = append(errs, notYet(top)...)
 	if err := join(errs); err != nil {
 		return nil, err
 	}
@@ -132,17 +131,4 @@ func (a *App) panicked(err error) {
 // Format prints the application's id and its state, whatever the verb: some verbs would show the secrets in the configuration.
 func (a *App) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "millstream.App(%q, %v)", a.cfg.ApplicationID, a.State())
-}
-
-// notYet refuses stores that only the test driver keeps.
-func notYet(top *topology.Topology) (errs []error) {
-	if top == nil {
-		return nil
-	}
-	for _, s := range top.Graph().Stores {
-		if s.Topic != "" && !s.Global {
-			errs = append(errs, fmt.Errorf("store %q is kept from topic %q: Apps do not do that yet, the test driver does", s.Name, s.Topic))
-		}
-	}
-	return errs
 }

@@ -27,6 +27,10 @@ type Log struct {
 	Engine store.Engine
 	// Headers are those of all records that are no deletions.
 	Headers []kafka.Header
+	// Row is set where the log is a topic that the store is kept from, by its task: nothing is written to it, and a restore asks Row what
+	// a record did to the store. ok is false for records that are no rows, and so it is meant of those that it returns an error for:
+	// the offset was committed behind them, so their policy has let them pass.
+	Row func(*kafka.Record) (c store.Change, ok bool, err error)
 
 	end   int64 // after the last record that is known to be accepted
 	sends int   // records queued since the App began
@@ -116,3 +120,6 @@ func (l *Log) logged(key []byte, emit func(store.Change) error) error {
 	}
 	return emit(c)
 }
+
+// SettleAt is Settle for a log with Row: the store has what the records before offset did to it.
+func (l *Log) SettleAt(epoch uint64, offset int64) { l.Engine.Settle(epoch, l.checkpoint(offset)) }

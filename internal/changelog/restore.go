@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -60,7 +61,10 @@ func (r *Restorer) Restore(ctx context.Context, l *Log, x Extent) error {
 		if err != nil {
 			return err
 		}
-		x = xs[l.TopicPartition]
+		end := x.End
+		if x = xs[l.TopicPartition]; l.Row != nil {
+			x.End = end // what was committed
+		}
 	}
 }
 
@@ -106,7 +110,9 @@ func (r *Restorer) replay(ctx context.Context, l *Log, p *Progress) error {
 			return err
 		}
 		for _, b := range batches {
-			changes = appendChanges(changes[:0], b, p.End)
+			if changes, err = l.changes(changes[:0], b, p.End); err != nil {
+				return fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
+			}
 			next := min(b.Next, p.End)
 			if err := l.Engine.Restore(changes, l.checkpoint(next)); err != nil {
 				return fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
@@ -136,6 +142,44 @@ func appendChanges(to []store.Change, b *kafka.Batch, end int64) []store.Change 
 	}
 	return to
 }
+
+// changes is appendChanges for any log.
+func (l *Log) changes(to []store.Change, b *kafka.Batch, end int64) ([]store.Change, error) {
+	if l.Row == nil {
+		return appendChanges(to, b, end), nil
+	}
+	for i := range b.Records {
+		r := &b.Records[i]
+		if r.Offset >= end {
+			break
+		}
+		c, ok, err := l.row(r)
+		if panicked := (*panicError)(nil); errors.As(err, &panicked) {
+			return to, fmt.Errorf("record at offset %d: %w", r.Offset, err)
+		}
+		if ok && err == nil {
+			to = append(to, c)
+		}
+	}
+	return to, nil
+}
+
+// row asks for the row of a record. Serdes are the user's code: a panic is not to end the process.
+func (l *Log) row(r *kafka.Record) (c store.Change, ok bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+	}()
+	return l.Row(r)
+}
+
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v\n\n%s", p.value, p.stack) }
 
 // Change is the inverse of Record. Only stores that keep headers look at them.
 func Change(key, value []byte, time int64, headers []kafka.Header) store.Change {

@@ -31,7 +31,8 @@ var errReadOnly = errors.New("a global store is written by its topic")
 //
 // What was considered instead: a copy of the store for each worker multiplies its memory; handing a look-up to the follower's goroutine, as
 // queries do, costs a task two switches of goroutines a record; a lock for a whole round of a worker would hold the follower up for
-// as long as a user's function likes. The lock costs a look-up about as much as reading the row does (BenchmarkLookup, docs/performance.md).
+// as long as a user's function likes. Lock and copy cost a look-up 50 to 100 ns, about what finding a row in
+// the processor's cache does, and no allocation (BenchmarkLookup).
 //
 // It is a mutex although the goroutine that has it may wait for a flush in Cut, which stops a simulated clock: a flush waits for
 // disks, not for the clock.

@@ -34,6 +34,8 @@ type commit struct {
 type epoch struct {
 	engine store.Engine
 	log    *changelog.Log // nil: it has none
+	source *changelog.Log // what it is kept from instead, and up to where; nil: nothing
+	at     int64
 	number uint64
 }
 
@@ -108,7 +110,7 @@ func (w *Worker) cut() *commit {
 			c.tasks = append(c.tasks, r)
 			maps.Copy(c.offsets, r.task.Cut())
 			for _, e := range r.task.Engines() {
-				c.epochs = append(c.epochs, epoch{engine: e.Engine, log: r.logs[e.Engine]})
+				c.epochs = append(c.epochs, r.epoch(e.Engine))
 			}
 		}
 	}
@@ -138,6 +140,17 @@ func (w *Worker) flush() bool {
 		}
 	}
 	return w.broken == nil && !w.over()
+}
+
+// epoch is the part of a store in a commit that is being cut.
+func (r *running) epoch(e store.Engine) epoch {
+	out := epoch{engine: e, log: r.logs[e]}
+	for _, l := range r.Sources {
+		if l.Engine == e {
+			out.source, out.at = l, r.task.Position(l.TopicPartition)
+		}
+	}
+	return out
 }
 
 func (e *epoch) cut(ctx context.Context, p kafka.Producer) (err error) {
@@ -247,9 +260,12 @@ func (w *Worker) answered(c *commit) {
 func (w *Worker) settle(c *commit) {
 	w.cfg.Hook.At(crashpoint.SettleBegin)
 	for i, e := range c.epochs {
-		if e.log != nil {
+		switch {
+		case e.log != nil:
 			e.log.Settle(e.number, c.ends)
-		} else {
+		case e.source != nil:
+			e.source.SettleAt(e.number, e.at)
+		default:
 			e.engine.Settle(e.number, store.Checkpoint{Time: time.Now()})
 		}
 		if i == len(c.epochs)/2 {

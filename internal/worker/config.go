@@ -87,6 +87,7 @@ type Handover struct {
 	ID      graph.TaskID
 	Engines map[string]store.Engine // by the name of the store
 	Logs    []*changelog.Log        // of the stores that have a changelog
+	Sources []*changelog.Log        // of those that are kept from a topic instead
 	Member  string                  // as which the task was assigned
 	// Start has the committed offset of each of its partitions, Ends what is known of their ends.
 	Start map[kafka.TopicPartition]kafka.OffsetMeta

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -74,7 +75,31 @@ func (o *Opener) Begin(ctx context.Context, x *Opening) error {
 	if err := o.missing(ctx, x, tps); err != nil {
 		return err
 	}
+	if err := o.sources(ctx, x); err != nil {
+		return err
+	}
 	return o.inputEnds(ctx, x, tps)
+}
+
+// sources looks up what the topics hold that stores are kept from, in place of changelogs: up to what is committed.
+func (o *Opener) sources(ctx context.Context, x *Opening) error {
+	var tps []kafka.TopicPartition
+	for id := range x.Tasks {
+		for _, s := range x.Graph.Subs[id.Sub].Stores {
+			if s.Row != nil {
+				tps = append(tps, kafka.TopicPartition{Topic: s.Topic, Partition: id.Partition})
+			}
+		}
+	}
+	if len(tps) == 0 {
+		return nil
+	}
+	found, err := o.extents(ctx, x.Plan, tps)
+	for tp, e := range found {
+		e.End = max(x.start[tp].Offset, e.Start)
+		x.extents[tp] = e
+	}
+	return err
 }
 
 // checkState refuses tasks that have state and no offset at all to go with it: their input would be processed into it once more.
@@ -252,8 +277,15 @@ func (o *Opener) Open(ctx context.Context, x *Opening, id graph.TaskID) (h Hando
 		if logged {
 			h.Logs = append(h.Logs, &changelog.Log{TopicPartition: tp, Store: s.Name, Engine: e, Headers: s.Headers})
 		}
+		if s.Row != nil {
+			l := &changelog.Log{TopicPartition: kafka.TopicPartition{Topic: s.Topic, Partition: id.Partition}, Store: s.Name, Engine: e}
+			if l.Row, err = s.Row(); err != nil {
+				return h, fmt.Errorf("open store %q partition %d: %w", s.Name, id.Partition, err)
+			}
+			h.Sources = append(h.Sources, l)
+		}
 	}
-	return h, o.restore(ctx, x, h.Logs)
+	return h, o.restore(ctx, x, slices.Concat(h.Logs, h.Sources))
 }
 
 // GiveBack returns the stores of a task that no goroutine works on any more.

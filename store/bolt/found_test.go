@@ -189,6 +189,8 @@ func writeGolden(t *testing.T, o bolt.Options, golden string) {
 
 func FuzzDecodeCheckpoint(f *testing.F) {
 	f.Add(bolt.AppendCheckpoint(nil, storetest.Checkpoint(7)))
+	f.Add(bolt.AppendCheckpoint(nil, many(3, 0, 4)))
+	f.Add(bolt.AppendCheckpoint(nil, many()))
 	f.Add([]byte{})
 	f.Add([]byte{2})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -197,6 +199,30 @@ func FuzzDecodeCheckpoint(f *testing.F) {
 			t.Fatalf("%x decodes to %+v, which encodes to %x", b, c, bolt.AppendCheckpoint(nil, c))
 		}
 	})
+}
+
+// many is the checkpoint of a store that is kept from several partitions.
+func many(offsets ...int64) store.Checkpoint {
+	c := storetest.Checkpoint(7)
+	c.Offsets = append([]int64{}, offsets...)
+	return c
+}
+
+func TestCheckpointOfSeveralPartitions(t *testing.T) {
+	o := bolt.Options{Path: pathIn(t)}
+	e := open(t, o)
+	for _, offsets := range [][]int64{{3, 0, 4}, {3, 1, 4, 2}, {}} {
+		require.NoError(t, e.Put([]byte("a"), []byte("1"), 0))
+		epoch, err := e.Cut(func(store.Change) error { return nil })
+		require.NoError(t, err)
+		e.Settle(epoch, many(offsets...))
+		require.NoError(t, e.Close(true))
+		e = open(t, o)
+		c, ok := e.Checkpoint()
+		assert.True(t, ok)
+		assert.Equal(t, many(offsets...), c)
+	}
+	require.NoError(t, e.Close(false))
 }
 
 func FuzzCheckpoint(f *testing.F) {

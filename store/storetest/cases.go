@@ -241,6 +241,16 @@ func aliasing(t *testing.T, s Store) {
 	settle(t, e, 1)
 	require.NoError(t, e.Flush(true))
 	for i := range 1000 {
+		if r, ok := e.(store.Readable); ok { // what it appends is a copy
+			v, _, ok, err := r.GetTo([]byte("before "), []byte("a"))
+			require.NoError(t, err)
+			assert.Equal(t, "before value of a", string(v))
+			assert.True(t, ok)
+			v, _, ok, err = r.GetTo(v[:7], []byte("none"))
+			require.NoError(t, err)
+			assert.Equal(t, "before ", string(v))
+			assert.False(t, ok)
+		}
 		v, ts, _, err := e.Get([]byte("a"))
 		require.NoError(t, err)
 		require.NoError(t, e.Put(fmt.Appendf(nil, "copy %d", i), v, ts))
