@@ -25,7 +25,10 @@ func GroupBy[K, V, K2, V2 any](t KTable[K, V], f func(K, V) (group K2, v V2, ok 
 		return Grouped[K2, V2]{}
 	}
 	n.CanFail = true
-	n.Demand = func() { plan.TableOf(of).AskOld(true) }
+	n.Demand = func() {
+		plan.TableOf(of).AskOld(true)
+		plan.TableOf(of).Unsent = true
+	}
 	n.Emit = func(c *plan.Compile) error {
 		key, err := plan.KeySerde[K2](n)
 		if err != nil {

@@ -19,8 +19,9 @@ import (
 // lies in a store of that name and survives a crash; when the buffer is full, the oldest entries are sent early, unless b says
 // otherwise. Entries are sent in the order of those first times, and of the bytes of their keys where times are equal.
 //
-// A join that reads a row of the result gets what has been sent. The old value that goes with a change, which an aggregation
-// of the result subtracts, is that before the newest change, even if it was never sent, as in Kafka Streams.
+// A join that reads a row of the result gets what has been sent. What GroupBy of the result takes away from a group is the value before the
+// newest change, even if that was never sent and the group has never had it, as in Kafka Streams: group the table before it is suppressed,
+// or use Throttle, where that matters.
 //
 // Options: InMemory, NoChangelog, TopicConfig.
 func SuppressFor[K, V any](t KTable[K, V], d time.Duration, name string, b Buffer, opts ...store.Option) KTable[K, V] {
@@ -108,7 +109,7 @@ func emitBuffered[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings,
 		if err != nil {
 			return nil, err
 		}
-		x.Old = n.Table.WantOld
+		x.Old, x.Unsent = n.Table.WantOld, n.Table.Unsent
 		return bufferInlet(x, g, env, f, outs[0].(wire.TableOutlet[K, V])), nil
 	}}
 	if getter, stores := plan.GetterOf[K, V](of); getter != nil {

@@ -182,8 +182,23 @@ func TestTheChangelogOfABufferIsThatOfKafkaStreams(t *testing.T) {
 	assert.Equal(t, three, out[2].Headers)
 }
 
+func TestAFilterAfterSuppressKnowsWhatWasSent(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) {
+		held := table.SuppressFor(table.From(b, texts, "t"), ms(10), "held", table.Unbounded())
+		stream.To(table.ToStream(table.Filter(held, startsWithX)), results)
+	})
+	send(d, texts, "a=x@0", "b=1@10", "a=1@11", "a=2@12", "b=2@22")
+	assert.Equal(t, "a=x@0 a@12", taken(d, results), "what came in between was never sent")
+	send(d, texts, "a=x@30", "a=3@31", "b@50")
+	assert.Empty(t, taken(d, results), "no row before, none now")
+}
+
 func TestMistakesOfSuppressions(t *testing.T) {
 	for want, f := range map[string]func(t text){
+		"its table keeps versions": func(t text) {
+			v := table.Materialize(t, "v", store.Versions(time.Hour))
+			table.SuppressFor(table.Filter(v, startsWithX), ms(1), "s", table.Unbounded())
+		},
 		"its buffer is zero":            func(t text) { table.SuppressFor(t, ms(1), "s", table.Buffer{}) },
 		"at most 0 records":             func(t text) { table.SuppressFor(t, ms(1), "s", table.MaxRecords(0)) },
 		"at most -1 bytes":              func(t text) { table.SuppressFor(t, ms(1), "s", table.MaxBytes(-1)) },

@@ -28,7 +28,7 @@ func Throttle[K, V any](t KTable[K, V], every time.Duration, name string, opts .
 	}
 	n.Emit = func(c *plan.Compile) error {
 		return emitBuffered(c, n, s, func(x *op.Suppress[K, V], n *graph.Node, env graph.Env, send wire.TableOutlet[K, V]) wire.TableOutlet[K, V] {
-			x.Net = true
+			x.Net, x.Unsent = true, false
 			env.Schedule(n, graph.WallClock, every, func(int64) error { return x.Flush(send) })
 			return x.Keep
 		})

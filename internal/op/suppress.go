@@ -29,9 +29,11 @@ type Suppress[K, V any] struct {
 	// MaxRecords and MaxBytes bound the buffer; 0: no bound. Stop has it fail when it is over them, instead of sending early.
 	MaxRecords, MaxBytes int64
 	Stop                 bool
-	// Old says that changes carry old values: those before the newest change, even if they were never sent, as in Kafka Streams.
+	// Old says that changes carry old values: what was sent last.
 	Old bool
-	// Net has old values be what was sent last, and rows that came and went not be sent.
+	// Unsent has old values be those before the newest change, even if they were never sent.
+	Unsent bool
+	// Net has rows that came and went not be sent.
 	Net bool
 }
 
@@ -135,7 +137,7 @@ func (s *Suppress[K, V]) send(out wire.TableOutlet[K, V]) error {
 	if err != nil {
 		return err
 	}
-	if s.Net {
+	if !s.Unsent {
 		v.Old = v.Prior
 	}
 	if gone := v.New == nil; !gone || !s.Final && !(s.Net && v.Prior == nil) {

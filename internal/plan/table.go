@@ -18,6 +18,9 @@ type Table struct {
 	WantOld bool
 	// Filtered says that the table is a filter's result: a row that was not there before and is not now is no change.
 	Filtered bool
+	// Unsent has the old values of a suppressed table be those before the newest change, even if they were never sent, rather than what
+	// was sent last. Kafka Streams has them so; what is grouped by this table is as there.
+	Unsent bool
 	// AskOld asks for old values, and returns whether they come. A table that keeps no store makes one if force says so.
 	AskOld func(force bool) bool
 	// AskRows asks that rows can be read with Getter.
