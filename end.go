@@ -61,7 +61,8 @@ func (s *session) finish(ctx context.Context, plan *topics.Plan, stage []int, ex
 		}
 		moved := false
 		for tp, end := range found {
-			moved = moved || ends[tp] != end
+			before, seen := ends[tp] // an end that is looked at for the first time may still move, wherever it is
+			moved = moved || !seen || before != end
 		}
 		maps.Copy(ends, found)
 		if err := s.committed(ctx, ends); err != nil {

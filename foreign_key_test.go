@@ -125,6 +125,25 @@ func TestJoinsOfTablesToTheEnd(t *testing.T) {
 	})
 }
 
+// When the orders are committed nothing need have come of them yet: the topics between the sides were empty when they were first looked at.
+func TestTheEndIsNotThereWhileTheSidesTalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := relatedBroker(t)
+		orders := stream.NewTopic("orders", serde.String, serde.String)
+		builder := stream.NewBuilder()
+		slow := join.ForeignKeyLeft(table.From(builder, orders, "orders"), table.From(builder, stream.NewTopic("customers", serde.String, serde.String), "customers"),
+			"named", func(_, order string) (string, bool) { return order, true },
+			func(order, _ string, _ bool) string {
+				time.Sleep(time.Second)
+				return order
+			})
+		stream.To(table.ToStream(slow), stream.NewTopic("named", serde.String, serde.String))
+		write(t, b, "orders", 0, 100)
+		toEnd(t, build(t, builder), config(t, b))
+		assert.Len(t, rowsIn(t, b, "named"), 100)
+	})
+}
+
 func TestJoinsOfTablesWhileMembersComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := relatedBroker(t)
