@@ -20,22 +20,28 @@ const childEnv = "MILLSTREAM_BENCH_CHILD"
 
 // Topics, all of four partitions.
 const (
-	recordsTopic = "records" // what pass and count read
-	passedTopic  = "passed"
-	countsTopic  = "counts"
-	rowsTopic    = "rows"
-	clicksTopic  = "clicks" // what the join reads
-	joinedTopic  = "joined"
-	timedTopic   = "timed" // what the windowed count reads
-	windowsTopic = "windows"
-	leftsTopic   = "lefts" // what the join of streams reads
-	rightsTopic  = "rights"
-	pairsTopic   = "pairs"
-	bareTopic    = "bare" // what bare loops write
-	bareLogTopic = "bare-changelog"
-	sentTopic    = "sent-" // the latency's, by round
-	gotTopic     = "got-"
-	partitions   = 4
+	recordsTopic    = "records" // what pass and count read
+	passedTopic     = "passed"
+	countsTopic     = "counts"
+	rowsTopic       = "rows"
+	clicksTopic     = "clicks" // what the join reads
+	joinedTopic     = "joined"
+	timedTopic      = "timed" // what the windowed count reads
+	windowsTopic    = "windows"
+	leftsTopic      = "lefts" // what the join of streams reads
+	rightsTopic     = "rights"
+	pairsTopic      = "pairs"
+	ordersTopic     = "orders" // what the foreign-key join reads
+	shopsTopic      = "shops"
+	soldTopic       = "sold"
+	bareTopic       = "bare" // what bare loops write
+	bareLogTopic    = "bare-changelog"
+	bareTellTopic   = "bare-subscriptions"
+	bareKeepTopic   = "bare-subscriptions-changelog"
+	bareAnswerTopic = "bare-answers"
+	sentTopic       = "sent-" // the latency's, by round
+	gotTopic        = "got-"
+	partitions      = 4
 )
 
 // Stores.
@@ -54,6 +60,8 @@ type spec struct {
 	Before   int64 // of those, records that are not to be measured
 	Profile  string
 	Round    string // of the latency
+	Rows     int64  // of the foreign-key join's right table
+	PerInput bool   // figures are by record of the input: what comes back from internal topics is not counted
 }
 
 func (s spec) run() (result, error) {
@@ -90,6 +98,8 @@ func (s spec) topology() (*topology.Topology, error) {
 		windows(b)
 	case "streams":
 		pairs(b)
+	case "foreign":
+		foreign(b, s.Rows)
 	default:
 		rows := table.From(b, stream.NewTopic(rowsTopic, serde.Int64, serde.Func(appendRow, decodeRow)), rowStore)
 		clicks := stream.From(b, stream.NewTopic(clicksTopic, serde.Int64, serde.Bytes))
@@ -157,7 +167,7 @@ func (s spec) runApp() (result, error) {
 			if n := count(); err == nil && n < s.Records {
 				err = fmt.Errorf("ended after %d of %d records", n, s.Records)
 			}
-			return w.result(count()), err
+			return s.perInput(w.result(count()), count()), err
 		case <-tick.C:
 			if n := count(); !started && n >= warm && n < s.Records {
 				w.start(n)
@@ -166,4 +176,16 @@ func (s spec) runApp() (result, error) {
 			}
 		}
 	}
+}
+
+// perInput makes a result over all records that were processed one over those of the input. What an input record leads to is about the
+// same all the time.
+func (s spec) perInput(r result, processed int64) result {
+	if !s.PerInput {
+		return r
+	}
+	each := float64(processed) / float64(s.Records)
+	r.Records = int64(float64(r.Records) / each)
+	r.CPU, r.Allocs, r.Bytes = r.CPU*each, r.Allocs*each, r.Bytes*each
+	return r
 }

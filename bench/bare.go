@@ -21,6 +21,7 @@ type bareLoop struct {
 	outs                 []string // of which the last is a changelog where there are two
 	value                int      // bytes of a value that are written
 	key                  int      // bytes of a key that are written; 0: those of the record's
+	sizes                []int    // bytes of the values by outs, where they differ
 	half                 bool     // the first of outs gets every second record only
 	pos, ends, acked     map[int32]int64
 	id                   *sarama.InitProducerIDResponse
@@ -51,6 +52,9 @@ func (s spec) runBare() (result, error) {
 		b.in, b.outs, b.value, b.key = timedTopic, []string{bareTopic, bareLogTopic}, 8, windowKeySize
 	case "streams": // one of the two topics, which is the same a record
 		b.in, b.outs, b.half, b.key = leftsTopic, []string{bareTopic, bareLogTopic}, true, windowKeySize
+	case "foreign": // what the App writes for each order; it reads three more records for each
+		b.in, b.outs = ordersTopic, []string{bareTopic, bareTellTopic, bareKeepTopic, bareAnswerTopic, bareLogTopic}
+		b.sizes = []int{valueSize, subscriptionSize, subscriptionSize, valueSize, valueSize}
 	case "join":
 		b.in, b.outs = clicksTopic, []string{bareTopic}
 	case "restore":
@@ -224,7 +228,11 @@ func (b *bareLoop) pass(resp *sarama.FetchResponse) error {
 				write = records[:len(records)/2]
 			}
 			if len(write) > 0 {
-				queues = append(queues, &outQueue{t, p, b.batches(t, p, write, first)})
+				size := b.value
+				if b.sizes != nil {
+					size = b.sizes[i]
+				}
+				queues = append(queues, &outQueue{t, p, b.batches(t, p, size, write, first)})
 			}
 		}
 	}
@@ -245,9 +253,9 @@ func (b *bareLoop) pass(resp *sarama.FetchResponse) error {
 	return nil
 }
 
-// batches makes batches of at most 256 KiB.
-func (b *bareLoop) batches(topic string, p int32, records []*sarama.Record, at time.Time) (all []*sarama.RecordBatch) {
-	perBatch := batchBytes / (b.value + 16)
+// batches makes batches of at most 256 KiB, with values of that size.
+func (b *bareLoop) batches(topic string, p int32, value int, records []*sarama.Record, at time.Time) (all []*sarama.RecordBatch) {
+	perBatch := batchBytes / (value + 16)
 	slab := make([]sarama.Record, len(records))
 	ptrs := make([]*sarama.Record, len(records))
 	for i, r := range records {
@@ -255,7 +263,7 @@ func (b *bareLoop) batches(topic string, p int32, records []*sarama.Record, at t
 		if b.key > 0 {
 			key = r.Value[:b.key]
 		}
-		slab[i] = sarama.Record{Key: key, Value: r.Value[:min(b.value, len(r.Value))], OffsetDelta: int64(i % perBatch)}
+		slab[i] = sarama.Record{Key: key, Value: r.Value[:min(value, len(r.Value))], OffsetDelta: int64(i % perBatch)}
 		ptrs[i] = &slab[i]
 	}
 	for len(ptrs) > 0 {

@@ -36,7 +36,7 @@ func main() {
 	flag.Int64Var(&o.keys, "keys", 1_000_000, "keys, and rows of the table")
 	flag.IntVar(&o.rate, "rate", 5000, "records a second whose latency is measured")
 	flag.DurationVar(&o.latency, "latency", 20*time.Second, "how long latency is measured")
-	flag.StringVar(&o.only, "only", "", "workloads, of chain,store,pass,count,windows,streams,join,restore,latency; all by default")
+	flag.StringVar(&o.only, "only", "", "workloads, of chain,store,pass,count,windows,streams,foreign,join,restore,latency; all by default")
 	flag.StringVar(&o.profile, "profile", "", "directory for CPU and allocation profiles of each App")
 	flag.Parse()
 	if *quick {

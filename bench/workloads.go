@@ -57,7 +57,7 @@ func (b *bench) kafka(ctx context.Context) (err error) {
 		name string
 		f    func(context.Context) error
 	}{
-		{"pass", b.pass}, {"count", b.count}, {"windows", b.windows}, {"streams", b.streams}, {"join", b.join}, {"restore", b.restore}, {"latency", b.measureLatency},
+		{"pass", b.pass}, {"count", b.count}, {"windows", b.windows}, {"streams", b.streams}, {"foreign", b.foreign}, {"join", b.join}, {"restore", b.restore}, {"latency", b.measureLatency},
 	}
 	any := false
 	for _, s := range steps {
@@ -78,7 +78,8 @@ func (b *bench) kafka(ctx context.Context) (err error) {
 	}
 	defer b.client.Close()
 	if err := b.create(ctx, recordsTopic, passedTopic, countsTopic, rowsTopic, clicksTopic, joinedTopic,
-		timedTopic, windowsTopic, leftsTopic, rightsTopic, pairsTopic, bareTopic, bareLogTopic); err != nil {
+		timedTopic, windowsTopic, leftsTopic, rightsTopic, pairsTopic, ordersTopic, shopsTopic, soldTopic,
+		bareTopic, bareLogTopic, bareTellTopic, bareKeepTopic, bareAnswerTopic); err != nil {
 		return err
 	}
 	if b.wanted("pass") || b.wanted("count") {
