@@ -173,10 +173,12 @@ func (x *windowed[K, A]) held(n *graph.Node, env graph.Env, out any) (any, error
 	return held(env, n, x.settings, x.Table.Store, with, x.Table.WantOld, nil, out.(wire.TableOutlet[window.Key[K], A]))
 }
 
-// folder is an aggregation of package op: Record folds a record, See only looks at its time.
+// folder is an aggregation of package op: Record folds a record, See only looks at its time, and Closes says whether that would send
+// anything.
 type folder[K, V any] interface {
 	Record(r topology.Record[K, V]) error
 	See(r topology.Record[K, V]) error
+	Closes(at int64) bool
 }
 
 // windowing wires the records of one stream to a windowed table.
@@ -187,19 +189,34 @@ func windowing[K, V, A any](x *windowed[K, A], f folds[K, V, A]) wiring {
 			Time: &env.OperatorTime(n).Time, Late: func() { env.Drop(n, graph.Late) }, Out: outs[0].(wire.TableOutlet[window.Key[K], A]),
 		}
 		with.Delete, _ = x.Table.DeleteWhen.(func(window.Key[K], A) bool)
-		if x.spec.Kind == windowspec.Session {
-			rows, err := x.sessions(env)
-			return windowInlet(n, env, x.Table.Store, &op.Sessions[K, V, A]{Windowing: with, Rows: rows, Merge: f.merge, Gap: x.spec.Size.Milliseconds()}, f.bare, false), err
+		agg, err := folding(x, env, f, with)
+		if err != nil {
+			return nil, err
 		}
-		rows, err := x.windows(env)
-		w := op.Windows[K, V, A]{Windowing: with, Rows: rows, Size: x.spec.Size.Milliseconds()}
-		if x.spec.Kind == windowspec.Sliding {
-			return windowInlet(n, env, x.Table.Store, &op.SlidingWindows[K, V, A]{Windows: w}, false, true), err
+		blind := x.spec.Kind == windowspec.Sliding
+		in := windowInlet(n, env, x.Table.Store, agg, f.bare && !blind, blind)
+		if x.spec.AskIdle {
+			in = idle(n, env, agg, x.spec.Idle, in)
 		}
-		return windowInlet(n, env, x.Table.Store, &op.FixedWindows[K, V, A]{
-			Windows: w, Advance: x.spec.Advance.Milliseconds(), Unlimited: x.spec.Kind == windowspec.Unlimited, From: startOf(x.spec),
-		}, f.bare, false), err
+		return in, nil
 	}
+}
+
+// folding makes the aggregation of one stream.
+func folding[K, V, A any](x *windowed[K, A], env graph.Env, f folds[K, V, A], with op.Windowing[K, V, A]) (folder[K, V], error) {
+	size := x.spec.Size.Milliseconds()
+	if x.spec.Kind == windowspec.Session {
+		rows, err := x.sessions(env)
+		return &op.Sessions[K, V, A]{Windowing: with, Rows: rows, Merge: f.merge, Gap: size}, err
+	}
+	rows, err := x.windows(env)
+	w := op.Windows[K, V, A]{Windowing: with, Rows: rows, Size: size}
+	if x.spec.Kind == windowspec.Sliding {
+		return &op.SlidingWindows[K, V, A]{Windows: w}, err
+	}
+	return &op.FixedWindows[K, V, A]{
+		Windows: w, Advance: x.spec.Advance.Milliseconds(), Unlimited: x.spec.Kind == windowspec.Unlimited, From: startOf(x.spec),
+	}, err
 }
 
 func startOf(s windowspec.Spec) int64 {
@@ -218,6 +235,9 @@ func windowInlet[K, V any](n *graph.Node, env graph.Env, store string, f folder[
 		switch {
 		case r.NoKey:
 			env.Drop(n, graph.NoKey)
+			return nil
+		case r.Time.UnixMilli() < 0: // a processor made it
+			env.Drop(n, graph.NoTime)
 			return nil
 		case !r.Tombstone || bare:
 			err = f.Record(r)

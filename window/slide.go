@@ -30,6 +30,15 @@ func (w Slide) OnClose() Slide {
 	return w
 }
 
+// IdleAfter returns w, emitted on close, with windows closed by the clock on the wall, too: when no record has come for d and none
+// waits on the broker, stream time moves on to d before now, as far as that closes something. What comes later with an older time is
+// late then, so d has to be longer than records are on their way, and longer than a broker may be away. Results depend on
+// when records were processed; without IdleAfter they do not, and the last windows of a partition wait for its next record.
+func (w Slide) IdleAfter(d time.Duration) Slide {
+	w.slide.Idle, w.slide.AskIdle = d, true
+	return w
+}
+
 // Plan returns what w is. For the packages of this module.
 func (w Slide) Plan() windowspec.Spec { return w.slide }
 

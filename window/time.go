@@ -31,6 +31,15 @@ func (w Time) OnClose() Time {
 	return w
 }
 
+// IdleAfter returns w, emitted on close, with windows closed by the clock on the wall, too: when no record has come for d and none
+// waits on the broker, stream time moves on to d before now, as far as that closes something. What comes later with an older time is
+// late then, so d has to be longer than records are on their way, and longer than a broker may be away. Results depend on
+// when records were processed; without IdleAfter they do not, and the last windows of a partition wait for its next record.
+func (w Time) IdleAfter(d time.Duration) Time {
+	w.time.Idle, w.time.AskIdle = d, true
+	return w
+}
+
 // Plan returns what w is. For the packages of this module.
 func (w Time) Plan() windowspec.Spec { return w.time }
 

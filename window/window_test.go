@@ -122,6 +122,8 @@ func TestWindowsThatCannotBe(t *testing.T) {
 		{window.Unlimited(time.UnixMilli(-1)), "not be before 1970"},
 		{window.Within(ms).Before(-11 * ms).After(10 * ms), "ends before it starts"},
 		{window.Within(10 * ms).Grace(-ms), "grace period"},
+		{window.Tumbling(10 * ms).IdleAfter(ms), "add OnClose"},
+		{window.Sliding(10 * ms).OnClose().IdleAfter(0), "IdleAfter is 0s"},
 		{window.Tumbling(1500 * time.Microsecond), "no whole number of milliseconds"},
 		{window.Sessions(ms).Grace(math.MaxInt64), "longer than 50 years"},
 		{window.Within(math.MaxInt64), "longer than 50 years"},
@@ -133,7 +135,7 @@ func TestWindowsThatCannotBe(t *testing.T) {
 
 func TestWindowsThatCan(t *testing.T) {
 	for _, w := range []interface{ Plan() windowspec.Spec }{
-		window.Tumbling(ms), window.Hopping(10*ms, 10*ms), window.Sliding(0), window.Sessions(ms).Grace(50 * 365 * 24 * time.Hour),
+		window.Tumbling(ms), window.Tumbling(ms).IdleAfter(ms).OnClose(), window.Hopping(10*ms, 10*ms), window.Sliding(0), window.Sessions(ms).Grace(50 * 365 * 24 * time.Hour),
 		window.Unlimited(time.UnixMilli(0)), window.Within(0), window.Within(10 * ms).Before(-10 * ms), window.Within(ms).After(-ms),
 	} {
 		assert.NoError(t, w.Plan().Check(), "%+v", w)

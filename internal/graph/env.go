@@ -45,6 +45,8 @@ type Env interface {
 	Drop(n *Node, reason string)
 	// Fail applies the policy to a failure at n and returns what to do. A non-nil error ends the task: return it.
 	Fail(n *Node, f Failure) (Verdict, error)
+	// CaughtUp says that the task has processed all that is known to be on the broker.
+	CaughtUp() bool
 	// OperatorTime returns the stream time that n keeps for itself, as it was when the offsets were committed.
 	OperatorTime(n *Node) *OperatorTime
 }

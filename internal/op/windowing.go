@@ -45,6 +45,12 @@ func (w *Windowing[K, V, A]) see(at int64) (before int64) {
 	return before
 }
 
+// closes says whether there may be a row with a mark up to to that is closed at a time later than stream time.
+func (w *Windowing[K, V, A]) closes(at, to int64) bool {
+	c := &w.closing
+	return *w.Time >= 0 && at > *w.Time && (!c.known || c.seen != *w.Time || c.next <= to)
+}
+
 // send sends on what r has made of the row of a window.
 func (w *Windowing[K, V, A]) send(r topology.Record[K, V], k window.Key[K], res Folded[A]) error {
 	if w.OnClose {

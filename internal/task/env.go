@@ -81,6 +81,16 @@ func (t *Task) storeNames() string {
 	return "it has " + strings.Join(names, ", ")
 }
 
+// CaughtUp implements graph.Env.
+func (t *Task) CaughtUp() bool {
+	for _, q := range t.queues {
+		if len(q.batches) > 0 || t.cfg.Lag != nil && t.cfg.Lag(q.tp) {
+			return false
+		}
+	}
+	return true
+}
+
 // OperatorTime implements graph.Env. SetCommitted moves what it returned.
 func (t *Task) OperatorTime(n *graph.Node) *graph.OperatorTime {
 	if t.times[n] == nil {

@@ -31,6 +31,8 @@ type Spec struct {
 	After   time.Duration
 	Start   time.Time // of unlimited windows
 	OnClose bool
+	Idle    time.Duration // that of IdleAfter, if AskIdle says that it was given
+	AskIdle bool
 }
 
 // Limit is the longest duration that a window may have: sums of a few fit a Duration.
@@ -72,7 +74,15 @@ func (s Spec) Check() error {
 	if s.Grace < 0 {
 		bad("the grace period of its windows is %v; it must not be negative", s.Grace)
 	}
-	for _, d := range []time.Duration{s.Size, s.Advance, s.Grace, s.Before, s.After} {
+	if s.AskIdle {
+		if s.Idle <= 0 {
+			bad("IdleAfter is %v; it must be greater than 0", s.Idle)
+		}
+		if !s.OnClose {
+			bad("IdleAfter is for windows that are emitted on close: add OnClose")
+		}
+	}
+	for _, d := range []time.Duration{s.Size, s.Advance, s.Grace, s.Before, s.After, s.Idle} {
 		switch {
 		case d > Limit || d < -Limit:
 			bad("%v is longer than 50 years", d)
