@@ -35,6 +35,7 @@ var javaCounts = []string{
 	"record does not decode",
 	"function failed",
 	"record could not be written",
+	"record joined, but too late to be kept for later partners",
 }
 
 type bytesTopic = stream.Topic[[]byte, []byte]

@@ -1,0 +1,54 @@
+package join_test
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+)
+
+// bySubject writes the topic into the bytes, as a schema registry has a schema for each topic.
+type bySubject struct{ topic string }
+
+func (s bySubject) Bind(topic string, isKey bool) (serde.Serde[string], error) {
+	return bySubject{fmt.Sprint(topic, isKey, "|")}, nil
+}
+
+func (s bySubject) Append(dst []byte, v string) ([]byte, error) {
+	return append(append(dst, s.topic...), v...), nil
+}
+
+func (s bySubject) Decode(b []byte) (string, error) {
+	v, ok := bytes.CutPrefix(b, []byte(s.topic))
+	if !ok {
+		return "", fmt.Errorf("%q was not written for %q", b, s.topic)
+	}
+	return string(v), nil
+}
+
+func TestSerdesOfJoinsAreBoundToEachChangelog(t *testing.T) {
+	subjects := func(s kstream) kstream { return s.WithSerdes(bySubject{}, bySubject{}) }
+	same := func(r stream.Record[string, string]) stream.Record[string, string] { return r }
+	for _, opts := range [][]store.Option{nil, {store.Name("s")}} {
+		d := two(t, func(l, r kstream, _ ...store.Option) kstream {
+			l, r = subjects(stream.MapRecords(l, same)), subjects(stream.MapRecords(r, same))
+			return join.StreamStreamOuter(l, r, around(10, 10, 0), "j", pairOrOne, opts...)
+		})
+		send(d, "left a=1@0", "others a=x@1", "left b=2@2", "others c=y@3", "left b=3@2", "others b=z@4", "left d=4@30")
+		assert.Equal(t, "a=1+x@1 others, b=2+z@4 others, b=3+z@4 others, c=none+y@3 left", taken(d))
+	}
+	d := drive(t, func(b *stream.Builder) {
+		rows := table.From(b, rows, "rows", store.Versions(ms(100)))
+		s := subjects(stream.MapRecords(stream.From(b, left), same))
+		stream.To(join.StreamTable(s, rows, "j", pair, join.Grace(ms(10))), joined)
+	})
+	send(d, "rows a=x@1", "left a=1@1", "left a=2@20")
+	assert.Equal(t, "a=1+x@1 left", taken(d))
+}
