@@ -61,8 +61,11 @@ func (w *world) step(s step) {
 
 func (w *world) topics() []string {
 	out := []string{eventsTopic, profilesTopic, "copies", "enriched", "tallies", repartitioned}
-	for store := range stores {
-		out = append(out, changelogOf(store))
+	if w.mix == joinedMix {
+		out = append(out, echoesTopic)
+	}
+	for _, s := range w.graph.Stores {
+		out = append(out, changelogOf(s.Name))
 	}
 	slices.Sort(out)
 	return out

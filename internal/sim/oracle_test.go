@@ -3,14 +3,19 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/store/bolt"
+	"github.com/millstream-go/millstream/store/memory"
 	"github.com/millstream-go/millstream/testdriver/broker"
 )
 
@@ -33,12 +38,13 @@ func (w *world) judge() {
 		w.fail("commit", "after a graceful stop %s", at)
 	}
 	folded := map[string]map[int32]rows{}
-	for name := range stores {
-		folded[name] = w.judgeStore(name, owners)
+	for _, s := range w.graph.Stores {
+		folded[s.Name] = w.judgeStore(s, owners)
 	}
-	w.judgeEvents(folded["tally"])
+	w.judgeEvents(folded)
 	w.judgeProfiles(folded["profiles"])
 	w.judgeOutput(folded["tally"])
+	w.judgeHeld(folded)
 }
 
 // rows are those of a store partition.
@@ -66,14 +72,14 @@ func (w *world) read(topic string) []broker.Record {
 }
 
 // judgeStore compares the files of a store, on all machines, with its changelog, and returns what that holds.
-func (w *world) judgeStore(name string, owners map[string]*process) map[int32]rows {
-	logs := w.changelog(name)
+func (w *world) judgeStore(s *graph.Store, owners map[string]*process) map[int32]rows {
+	logs := w.changelog(s.Name)
 	folded := map[int32]rows{}
 	for p, l := range logs {
 		folded[p] = l.folded
-		owner := owners[fmt.Sprintf("%d_%d", stores[name], p)]
+		owner := owners[fmt.Sprintf("%d_%d", s.Sub, p)]
 		for _, m := range w.machines {
-			w.judgeFile(m, name, p, l, owner != nil && owner.m == m)
+			w.judgeFile(m, s, p, l, owner != nil && owner.m == m)
 		}
 	}
 	return folded
@@ -82,12 +88,12 @@ func (w *world) judgeStore(name string, owners map[string]*process) map[int32]ro
 // judgeDead checks what a process that was killed left on its machine. Its connections are cut, so that nothing of it arrives any more.
 func (w *world) judgeDead(m *machine) {
 	settle()
-	for name := range stores {
-		if w.b.Cluster().TopicInfo(changelogOf(name)) == nil {
+	for _, s := range w.graph.Stores {
+		if w.b.Cluster().TopicInfo(changelogOf(s.Name)) == nil {
 			return // it died before anything was there
 		}
-		for p, l := range w.changelog(name) {
-			w.judgeFile(m, name, p, l, false)
+		for p, l := range w.changelog(s.Name) {
+			w.judgeFile(m, s, p, l, false)
 		}
 	}
 }
@@ -114,9 +120,9 @@ func (w *world) changelog(name string) map[int32]*log {
 
 // judgeFile checks that a file and what its changelog has gained since are all that the changelog says. After a graceful stop the file
 // of the owner lacks nothing.
-func (w *world) judgeFile(m *machine, name string, p int32, l *log, stopped bool) {
-	f, err := readFile(filepath.Join(m.dir, application, name, fmt.Sprintf("%d.db", p)))
-	what := fmt.Sprintf("%s, store %q partition %d", m.name, name, p)
+func (w *world) judgeFile(m *machine, s *graph.Store, p int32, l *log, stopped bool) {
+	f, err := readFile(filepath.Join(m.dir, application, s.Name+inDirectory[s.Kind], fmt.Sprintf("%d.db", p)))
+	what := fmt.Sprintf("%s, store %q partition %d", m.name, s.Name, p)
 	switch {
 	case err != nil:
 		w.fail("store", "%s: %v", what, err)
@@ -126,27 +132,136 @@ func (w *world) judgeFile(m *machine, name string, p int32, l *log, stopped bool
 	case f.checkpoint > l.end:
 		w.fail("store", "%s: the checkpoint is %d, the changelog ends at %d", what, f.checkpoint, l.end)
 	default:
-		w.compare(what, f, l.records, l.folded)
+		w.compare(what, s, f, l.records)
 	}
 }
 
+// inDirectory is what stores that keep no plain rows have behind their names in a state directory.
+var inDirectory = map[graph.StoreKind]string{graph.Window: "+windows", graph.Session: "+sessions", graph.Versioned: "+versions"}
+
 // compare replays a changelog into what a file holds, as a restore would, and compares the outcome with the whole changelog.
-func (w *world) compare(what string, f file, log []broker.Record, want rows) {
-	for _, r := range log {
-		if r.Offset >= f.checkpoint {
-			f.rows.apply(r)
-		}
+func (w *world) compare(what string, s *graph.Store, f file, log []broker.Record) {
+	want, err := restored(s, nil, log)
+	var got rows
+	if err == nil {
+		tail := slices.DeleteFunc(slices.Clone(log), func(r broker.Record) bool { return r.Offset < f.checkpoint })
+		got, err = restored(s, f.rows, tail)
+	}
+	if err != nil {
+		w.fail("store", "%s: %v", what, err)
+		return
+	}
+	if s.Retention > 0 && s.Retention < long { // what has expired may be there or not
+		newest := max(want.newest(), got.newest())
+		want.expire(newest - s.Retention.Milliseconds())
+		got.expire(newest - s.Retention.Milliseconds())
 	}
 	for _, key := range slices.Sorted(maps.Keys(want)) {
-		if got, ok := f.rows[key]; !ok {
+		if got, ok := got[key]; !ok {
 			w.fail("store", "%s, checkpoint %d: %q is missing, the changelog has %v", what, f.checkpoint, key, want[key])
 		} else if got != want[key] {
 			w.fail("store", "%s, checkpoint %d: %q is %v, the changelog has %v", what, f.checkpoint, key, got, want[key])
 		}
 	}
-	for key, got := range f.rows {
+	for key, got := range got {
 		if _, ok := want[key]; !ok {
 			w.fail("store", "%s, checkpoint %d: %q is %v, and not in the changelog", what, f.checkpoint, key, got)
+		}
+	}
+}
+
+// restored returns what a store shows that holds some rows, as its file has them, and has then replayed some of its changelog.
+func restored(s *graph.Store, held rows, log []broker.Record) (rows, error) {
+	m := memory.New(nil)
+	for key, r := range held {
+		if err := m.Put([]byte(key), []byte(r.value), r.time); err != nil {
+			return nil, err
+		}
+	}
+	e, err := layout.Wrap(s, m)
+	if err != nil {
+		return nil, err
+	}
+	var changes []store.Change
+	for _, r := range log {
+		changes = append(changes, store.Change{Key: r.Key, Value: r.Value, Time: r.Time.UnixMilli()})
+	}
+	if len(changes) > 0 {
+		if err := settled(e); err != nil {
+			return nil, err
+		}
+		if err := e.Restore(changes, store.Checkpoint{Offset: log[len(log)-1].Offset + 1}); err != nil {
+			return nil, err
+		}
+	}
+	h, err := layout.Handle(s, e, func() int64 { return 0 })
+	if err != nil {
+		return nil, err
+	}
+	return shown(h)
+}
+
+// settled ends the epoch in which the rows of a file were put.
+func settled(e store.Engine) error {
+	epoch, err := e.Cut(func(store.Change) error { return nil })
+	if err == nil {
+		e.Settle(epoch, store.Checkpoint{})
+	}
+	return err
+}
+
+// shown are the rows of a store of any kind. Those that begin in a window are told apart by when.
+func shown(h store.Handle) (rows, error) {
+	out := rows{}
+	keyed := func(all iter.Seq2[store.Entry, error]) (rows, error) {
+		for e, err := range all {
+			if err != nil {
+				return nil, err
+			}
+			out[string(e.Key)] = row{string(e.Value), e.Time}
+		}
+		return out, nil
+	}
+	windowed := func(all iter.Seq2[store.WindowEntry, error]) (rows, error) {
+		for e, err := range all {
+			if err != nil {
+				return nil, err
+			}
+			key := fmt.Sprintf("%s@%d-%d", e.Key, e.Start, e.End)
+			for n := 2; ; n++ { // of those that keep duplicates
+				if _, there := out[key]; !there {
+					break
+				}
+				key = fmt.Sprintf("%s@%d-%d (%d)", e.Key, e.Start, e.End, n)
+			}
+			out[key] = row{string(e.Value), e.Start}
+		}
+		return out, nil
+	}
+	switch {
+	case h.Windows != nil:
+		return windowed(h.Windows.All(0, math.MaxInt64))
+	case h.Sessions != nil:
+		return windowed(h.Sessions.All(0, math.MaxInt64))
+	case h.Versions != nil:
+		return keyed(h.Versions.Latest())
+	}
+	return keyed(h.Bytes.Scan(store.Range{}))
+}
+
+// newest is the greatest time of all rows.
+func (r rows) newest() (t int64) {
+	for _, x := range r {
+		t = max(t, x.time)
+	}
+	return t
+}
+
+// expire removes rows up to a time.
+func (r rows) expire(until int64) {
+	for k, x := range r {
+		if x.time <= until {
+			delete(r, k)
 		}
 	}
 }
@@ -184,8 +299,8 @@ func readFile(path string) (f file, err error) {
 }
 
 // judgeEvents checks how often each event was counted, and written on the way.
-func (w *world) judgeEvents(tally map[int32]rows) {
-	copied, joined, counted := map[string]int{}, map[string]int{}, map[string]int{}
+func (w *world) judgeEvents(stores map[string]map[int32]rows) {
+	copied, joined, counted, windowed, visits, pairs := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, w.pairs()
 	for _, r := range w.read("copies") {
 		copied[idOf(string(r.Value))]++
 	}
@@ -193,12 +308,10 @@ func (w *world) judgeEvents(tally map[int32]rows) {
 		id, _, _ := strings.Cut(string(r.Value), " ")
 		joined[id]++
 	}
-	for _, rs := range tally {
-		for _, r := range rs {
-			for _, id := range strings.Fields(r.value) {
-				counted[id]++
-			}
-		}
+	ids(stores["tally"], counted)
+	if w.mix == windowedMix {
+		ids(stores["by-time"], windowed)
+		ids(stores["visits"], visits)
 	}
 	l := w.ledger
 	l.mu.Lock()
@@ -213,7 +326,13 @@ func (w *world) judgeEvents(tally map[int32]rows) {
 			{"joined", "delivered", joined[id], l.sourced[id]},
 			{"sent on", "delivered", len(l.repeated[id]), l.sourced[id]},
 			{"counted", "delivered to the count", counted[id], l.counted[id]},
+			{"counted by time", "delivered to the count", windowed[id], l.counted[id]},
+			{"counted by visit", "delivered to the count", visits[id], l.counted[id]},
+			{"paired", "delivered with its echo", pairs[id], l.sourced[id] * l.echoed[id]},
 		} {
+			if w.mix != windowedMix && strings.HasPrefix(n.what, "counted by") || w.mix != joinedMix && n.what == "paired" {
+				continue
+			}
 			switch {
 			case n.times == 0:
 				w.fail("lost", "%s was acknowledged, and never %s", id, n.what)
@@ -221,6 +340,51 @@ func (w *world) judgeEvents(tally map[int32]rows) {
 				w.fail("twice", "%s was %s %d times, and %s %d times", id, n.what, n.times, n.of, n.delivers)
 			case n.times > 1 && w.given == "":
 				w.fail("exactly once", "%s was %s %d times, although no epoch was given up", id, n.what, n.times)
+			}
+		}
+	}
+}
+
+// ids counts the events that a store's rows name.
+func ids(of map[int32]rows, counts map[string]int) {
+	for _, rs := range of {
+		for _, r := range rs {
+			for _, id := range strings.Fields(r.value) {
+				counts[id]++
+			}
+		}
+	}
+}
+
+// pairs counts the results of events with their echoes. An event that waits for its echo has none of its own: its window is open to the end.
+func (w *world) pairs() map[string]int {
+	counts := map[string]int{}
+	if w.mix != joinedMix {
+		return counts
+	}
+	for _, r := range w.read("pairs") {
+		id, ok, _ := strings.Cut(string(r.Value), " ")
+		if ok != "true" {
+			w.fail("join", "%s was said to have no echo, though its window is open", id)
+		}
+		counts[id]++
+	}
+	return counts
+}
+
+// judgeHeld checks that of each group the last tally is in the buffer, or was the last to be sent.
+func (w *world) judgeHeld(stores map[string]map[int32]rows) {
+	if w.mix != suppressedMix || w.stale {
+		return
+	}
+	last := map[string]string{}
+	for _, r := range w.read("held") {
+		last[string(r.Key)] = string(r.Value)
+	}
+	for p, rs := range stores["tally"] {
+		for group, r := range rs {
+			if _, waits := stores["held"][p][group]; !waits && last[group] != r.value {
+				w.fail("output", "the last tally of %s that was held back and sent is %q, the store has %q, and nothing is held back", group, last[group], r.value)
 			}
 		}
 	}

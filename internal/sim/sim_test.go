@@ -106,7 +106,7 @@ func (w *world) report() {
 	if *verbose {
 		lines = w.journal
 	}
-	w.t.Errorf("%s\n%v\nan epoch was given up: %q\n%s", &b, w.plan, w.given, strings.Join(lines, "\n"))
+	w.t.Errorf("%s\n%v%s topology\nan epoch was given up: %q\n%s", &b, w.plan, w.mix, w.given, strings.Join(lines, "\n"))
 }
 
 // summary adds up what the histories of a run have met.

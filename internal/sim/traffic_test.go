@@ -13,9 +13,11 @@ import (
 	"github.com/millstream-go/millstream/internal/partition"
 	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/topology"
+	"github.com/millstream-go/millstream/window"
 )
 
 const application = "sim"
@@ -26,18 +28,36 @@ var (
 	copies   = stream.NewTopic("copies", serde.String, serde.String)
 	enriched = stream.NewTopic("enriched", serde.String, serde.String)
 	tallies  = stream.NewTopic("tallies", serde.String, serde.String)
+	echoes   = stream.NewTopic(echoesTopic, serde.String, serde.String) // events once more, at the same time
+	pairs    = stream.NewTopic("pairs", serde.String, serde.String)
+	held     = stream.NewTopic("held", serde.String, serde.String)
 )
+
+// mix is what a topology has beside what all have. It follows from the seed.
+type mix string
+
+// The mixes.
+const (
+	plainMix      mix = "plain"
+	windowedMix   mix = "windowed"
+	joinedMix     mix = "joined"
+	suppressedMix mix = "suppressed"
+	versionedMix  mix = "versioned"
+)
+
+var mixes = []mix{plainMix, windowedMix, joinedMix, suppressedMix, versionedMix}
 
 const (
 	eventsTopic   = "events"
 	profilesTopic = "profiles"
+	echoesTopic   = "echoes"
 	repartitioned = application + "-by-group-repartition"
 )
 
-// stores are those of the topology, and the sub-topologies that they are in.
-var stores = map[string]int{"profiles": 0, "tally": 1, "odd": 1}
-
 func changelogOf(store string) string { return application + "-" + store + "-changelog" }
+
+// long is the grace of windows for which nothing is to be late, however long a record was on its way.
+const long = time.Hour
 
 // build makes the topology of a history, for one process. Events are copied, joined with the table of profiles, and sent by group to a
 // second sub-topology, whose tally has for each group the ids of all events that were counted, in order, as often as each was. A
@@ -46,19 +66,41 @@ func (p *process) build() *topology.Topology {
 	b := stream.NewBuilder()
 	in := stream.Peek(stream.From(b, events), p.delivered)
 	stream.To(in, copies)
-	rows := table.From(b, profiles, "profiles")
+	var opts []store.Option
+	if p.w.mix == versionedMix {
+		opts = append(opts, store.Versions(long))
+	}
+	rows := table.From(b, profiles, "profiles", opts...)
 	stream.To(join.StreamTableLeft(in, rows, "enrich", func(event, row string, ok bool) string {
 		return fmt.Sprintf("%s %s %t", idOf(event), row, ok)
 	}), enriched)
 	byGroup := stream.Repartition(stream.SelectKey(in, func(_, event string) string { return groupOf(event) }), "by-group")
 	counted := stream.GroupByKey(stream.Peek(byGroup, p.counted))
-	tally := table.Aggregate(counted, "tally", func() string { return "" }, func(_, event, ids string) string { return ids + " " + idOf(event) })
+	tally := table.Aggregate(counted, "tally", func() string { return "" }, addID)
 	stream.To(table.ToStream(tally), tallies)
 	table.Count(counted, "odd").DeleteWhen(func(_ string, n int64) bool { return n%3 == 0 })
+	switch p.w.mix {
+	case windowedMix:
+		table.AggregateWindows(counted, window.Tumbling(2*time.Second).Grace(long), "by-time", table.Zero, addID)
+		table.AggregateSessions(counted, window.Sessions(time.Second).Grace(long), "visits", table.Zero, addID, func(_, a, b string) string { return a + b })
+		table.CountWindows(counted, window.Hopping(2*time.Second, time.Second).OnClose(), "closing")
+	case joinedMix:
+		echo := stream.Peek(stream.From(b, echoes), p.echoed)
+		// What has the same time and key is the same event.
+		stream.To(join.StreamStreamLeft(in, echo, window.Within(0).Grace(long), "pair", func(l, _ string, ok bool) string {
+			return fmt.Sprintf("%s %t", idOf(l), ok)
+		}), pairs)
+	case suppressedMix:
+		stream.To(table.ToStream(table.SuppressFor(tally, time.Second, "held", table.Unbounded())), held)
+		perTime := table.AggregateWindows(counted, window.Tumbling(2*time.Second).Grace(time.Second), "by-time", table.Zero, addID)
+		table.SuppressUntilClose(perTime, "final", table.Unbounded())
+	}
 	top, err := b.Build()
 	require.NoError(p.w.t, err)
 	return top
 }
+
+func addID(_, event, ids string) string { return ids + " " + idOf(event) }
 
 func groupOf(event string) string { group, _, _ := strings.Cut(event, " "); return group }
 func idOf(event string) string    { _, id, _ := strings.Cut(event, " "); return id }
@@ -139,7 +181,7 @@ func (f *feeder) round() {
 	var ids []string
 	for p := range f.w.partitions {
 		r, id := f.event(p)
-		rs, ids = append(rs, r), append(ids, id)
+		rs, ids = append(rs, f.withEcho(r)...), append(ids, id)
 	}
 	f.write(func() { f.w.ledger.accepted(ids) }, rs...)
 	f.profile(f.tick % f.w.partitions)
@@ -148,7 +190,7 @@ func (f *feeder) round() {
 // one writes an event to a partition, and a profile after the last one.
 func (f *feeder) one(p int) {
 	r, id := f.event(p)
-	f.write(func() { f.w.ledger.accepted([]string{id}) }, r)
+	f.write(func() { f.w.ledger.accepted([]string{id}) }, f.withEcho(r)...)
 	if p == f.w.partitions-1 {
 		f.tick++
 		f.profile(f.tick % f.w.partitions)
@@ -160,7 +202,17 @@ func (f *feeder) event(p int) (r *kgo.Record, id string) {
 	id = fmt.Sprintf("e%d", f.n)
 	groups := f.groups[(p+f.tick)%f.w.partitions]
 	event := groups[f.n%len(groups)] + " " + id
-	return &kgo.Record{Topic: eventsTopic, Partition: int32(p), Key: []byte(f.users[p][f.tick%3]), Value: []byte(event)}, id
+	return &kgo.Record{Topic: eventsTopic, Partition: int32(p), Key: []byte(f.users[p][f.tick%3]), Value: []byte(event), Timestamp: time.Now()}, id
+}
+
+// withEcho returns an event, and its echo if the topology reads that.
+func (f *feeder) withEcho(r *kgo.Record) []*kgo.Record {
+	if f.w.mix != joinedMix {
+		return []*kgo.Record{r}
+	}
+	echo := *r
+	echo.Topic = echoesTopic
+	return []*kgo.Record{r, &echo}
 }
 
 // profile writes a row, or deletes one, until that is acknowledged.
@@ -200,6 +252,7 @@ type ledger struct {
 	sourced  map[string]int       // how often each event was delivered to the first sub-topology
 	sentAt   map[string]time.Time // when the last time was
 	counted  map[string]int       // to the second one
+	echoed   map[string]int       // how often its echo was delivered
 	repeated map[string]map[place]bool
 }
 
@@ -210,7 +263,7 @@ type place struct {
 
 func newLedger() *ledger {
 	return &ledger{acked: map[string]time.Time{}, rows: map[string][]byte{}, sourced: map[string]int{}, sentAt: map[string]time.Time{},
-		counted: map[string]int{}, repeated: map[string]map[place]bool{}}
+		counted: map[string]int{}, echoed: map[string]int{}, repeated: map[string]map[place]bool{}}
 }
 
 func (l *ledger) accepted(ids []string) {
@@ -254,6 +307,13 @@ func (l *ledger) count(id string, at place) (since time.Time, ok bool) {
 func (p *process) delivered(r stream.Record[string, string]) {
 	since, ok := p.w.ledger.source(idOf(r.Value))
 	p.punctual(0, r.Source().Partition, since, ok)
+}
+
+func (p *process) echoed(r stream.Record[string, string]) {
+	l := p.w.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.echoed[idOf(r.Value)]++
 }
 
 func (p *process) counted(r stream.Record[string, string]) {

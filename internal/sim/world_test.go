@@ -17,6 +17,7 @@ import (
 
 	"github.com/millstream-go/millstream"
 	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/testdriver/broker"
 )
 
@@ -38,6 +39,8 @@ type world struct {
 	root   string
 	dirs   int
 
+	mix            mix
+	graph          *graph.Graph // of every process
 	partitions     int
 	every          time.Duration // between two rounds of the feeder
 	spread         bool          // over its partitions
@@ -80,14 +83,16 @@ func newWorld(t *testing.T, p plan, dir string) *world {
 		t: t, plan: p, r: r, began: time.Now(), root: dir, ledger: newLedger(), up: make(chan struct{}, 1), endRequests: func() {}, crash: newCrash(), counts: map[string]int{},
 		deaths:     map[string]time.Time{},
 		partitions: 2 + r.IntN(3), workers: 1 + r.IntN(2), every: time.Duration(150+r.IntN(150)) * time.Millisecond, spread: r.IntN(2) == 0, latency: time.Duration(200+r.IntN(1500)) * time.Microsecond,
+		mix:            mixes[p.seed%uint64(len(mixes))],
 		commitInterval: time.Duration(20+r.IntN(130)) * time.Millisecond, transaction: []int64{1, 1, 4096}[r.IntN(3)], rewrite: []int{1, 8, 0}[r.IntN(3)],
 	}
+	w.graph = (&process{w: w}).build().Graph()
 	if slices.ContainsFunc(p.steps, func(s step) bool { return s.point == crashpoint.FlushHalf }) {
 		w.transaction = 1 // there has to be a half
 	}
 	w.ctx, w.cancel = context.WithCancel(t.Context())
 	opts := []broker.Option{broker.Virtual(), broker.Brokers(brokers)}
-	for _, name := range []string{eventsTopic, profilesTopic, "copies", "enriched", "tallies"} {
+	for _, name := range []string{eventsTopic, profilesTopic, echoesTopic, "copies", "enriched", "tallies", "pairs", "held"} {
 		opts = append(opts, broker.Topic(name, w.partitions))
 	}
 	if p.persistent() {
@@ -328,7 +333,11 @@ func (w *world) behind() string {
 		return "there is no group"
 	}
 	var out []string
-	for _, topic := range []string{eventsTopic, profilesTopic, repartitioned} {
+	read := []string{eventsTopic, profilesTopic, repartitioned}
+	if w.mix == joinedMix {
+		read = append(read, echoesTopic)
+	}
+	for _, topic := range read {
 		for _, p := range w.b.Cluster().PartitionInfos(topic) {
 			if at := info.Commits[topic][p.Partition].Offset; at < p.HighWatermark {
 				out = append(out, fmt.Sprintf("%s[%d] is committed up to %d of %d", topic, p.Partition, at, p.HighWatermark))
