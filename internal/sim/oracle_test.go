@@ -363,11 +363,13 @@ func (w *world) pairs() map[string]int {
 		return counts
 	}
 	for _, r := range w.read("pairs") {
-		id, ok, _ := strings.Cut(string(r.Value), " ")
-		if ok != "true" {
+		id, echo, _ := strings.Cut(string(r.Value), " ")
+		switch echo {
+		case id + " true":
+			counts[id]++
+		case " false":
 			w.fail("join", "%s was said to have no echo, though its window is open", id)
 		}
-		counts[id]++
 	}
 	return counts
 }

@@ -86,9 +86,9 @@ func (p *process) build() *topology.Topology {
 		table.CountWindows(counted, window.Hopping(2*time.Second, time.Second).OnClose(), "closing")
 	case joinedMix:
 		echo := stream.Peek(stream.From(b, echoes), p.echoed)
-		// What has the same time and key is the same event.
-		stream.To(join.StreamStreamLeft(in, echo, window.Within(0).Grace(long), "pair", func(l, _ string, ok bool) string {
-			return fmt.Sprintf("%s %t", idOf(l), ok)
+		// What has the same time and key is mostly the same event.
+		stream.To(join.StreamStreamLeft(in, echo, window.Within(0).Grace(long), "pair", func(l, r string, ok bool) string {
+			return fmt.Sprintf("%s %s %t", idOf(l), idOf(r), ok)
 		}), pairs)
 	case suppressedMix:
 		stream.To(table.ToStream(table.SuppressFor(tally, time.Second, "held", table.Unbounded())), held)
