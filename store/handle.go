@@ -10,10 +10,23 @@ type Handle struct {
 	Versions VersionedBytes
 	// Time is the time that rows of plain key-value stores are written with: that of the record being processed.
 	Time func() int64
+	// Headers are those of the record being processed, for rows that keep headers and are given none. Nil outside of tasks.
+	Headers func() Headers
 	// Expired is told of a row that was put and not kept. Nil: nobody is.
 	Expired func()
 	// Plain says that the store keeps no times of its own.
 	Plain bool
+}
+
+// rows are the bytes of a store that is no key-value store.
+func (h Handle) rows() any {
+	switch {
+	case h.Windows != nil:
+		return h.Windows
+	case h.Sessions != nil:
+		return h.Sessions
+	}
+	return h.Versions
 }
 
 // Opener opens the stores of a task, of an App or of a test driver. It is implemented by topology.Task, millstream.App and

@@ -62,7 +62,7 @@ type SessionBytes interface {
 type Version struct {
 	Value    []byte // nil: deleted
 	From, To int64  // valid from From, included, to To, excluded; To is math.MaxInt64 for the latest
-	// Headers are those of stores that keep them, in memory of their own, of versions that a scan visits.
+	// Headers are those of stores that keep them, in memory of their own.
 	Headers Headers
 }
 

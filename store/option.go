@@ -101,8 +101,9 @@ func UntilCommit() Option {
 	}}
 }
 
-// Name calls the stores of a join after name, where they would be called after the join: a join takes over the state of a Kafka
-// Streams application whose StreamJoined gave its stores another name than its repartition topics.
+// Name calls a table's store name, or the stores of a join after name, where they would be called after the step. Repartition topics keep the
+// step's name. It is for taking over the state of a Kafka Streams application whose Materialized or StreamJoined gave stores another name than
+// Grouped or StreamJoined gave topics.
 func Name(name string) Option {
 	return Option{Name: storespec.Name, Apply: func(s *storespec.Settings) error {
 		if name == "" {
@@ -128,7 +129,8 @@ func Shared() Option {
 
 // KeepHeaders keeps with each row the headers of the record that last changed it. They are on the records of the changelog, as Kafka
 // Streams 4.3 writes them, and who reads the store finds them beside the row's time: in Row, in Stamped, in the rows of windows. What
-// steps send on does not change: results have the headers of the record that led to them, whatever the stores hold that they read.
+// steps send on does not change: results have the headers of the record that led to them, whatever the stores hold that they read. What a
+// processor puts has the headers of the record being processed, but for Stamped values, which say their own.
 //
 // A store on disk that is given this option later, or loses it, is restored in full from its changelog.
 func KeepHeaders() Option {

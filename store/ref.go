@@ -44,11 +44,7 @@ func NewTimestamped[K, V any](name string, key serde.Serde[K], value serde.Serde
 func newRef[K, V any](name string, plain bool, opts []Option, key serde.Serde[K], rows func() (values[V], error)) KeyValueRef[K, V] {
 	d := &def[K, V]{key: func() (serde.Serde[K], error) { return key, nil }, rows: rows}
 	d.spec = storespec.Spec{Name: name, Plain: plain}
-	allowed := []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
-	if !plain {
-		allowed = append(allowed, storespec.Headers)
-	}
-	d.spec.Settings, d.spec.Err = storespec.Read(opts, allowed...)
+	d.spec.Settings, d.spec.Err = storespec.Read(opts, storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig, storespec.Headers)
 	if key == nil {
 		d.spec.Err = errors.Join(d.spec.Err, errors.New("the store has no serde for its keys"))
 	}
@@ -116,6 +112,7 @@ func (r KeyValueRef[K, V]) open(o Opener) (*keyValue[K, V], error) {
 		return nil, s.wrapOpen(errors.New("it is no key-value store"))
 	}
 	s.keeper, _ = h.Bytes.(HeaderKeeper)
+	s.current = h.Headers
 	key, err := d.key()
 	if err != nil {
 		return nil, s.wrapOpen(err)

@@ -19,8 +19,9 @@ type keyValue[K, V any] struct {
 	value values[V]
 	timed bool
 
-	keeper HeaderKeeper // nil: it keeps none
-	err    error        // why it could not be opened
+	keeper  HeaderKeeper // nil: it keeps none
+	current func() Headers
+	err     error // why it could not be opened
 }
 
 // values is how the values of a store are written: as they are, or with the time of the row.
@@ -119,12 +120,20 @@ func (s *keyValue[K, V]) put(k []byte, v V) error {
 		return s.wrap("encode the value", k, err)
 	}
 	if s.keeper != nil {
-		s.keeper.Keep(s.value.headers(v))
+		s.keeper.Keep(s.headers(v))
 	}
 	if err := s.rows.Put(k, b, at); err != nil {
 		return s.wrap("put", k, err)
 	}
 	return nil
+}
+
+// headers are those that a row gets: its value's, or where values have none those of the record being processed.
+func (s *keyValue[K, V]) headers(v V) Headers {
+	if _, own := s.value.(interface{ timed() }); own || s.current == nil {
+		return s.value.headers(v)
+	}
+	return s.current()
 }
 
 func (s *keyValue[K, V]) PutIfAbsent(key K, v V) (old V, present bool, err error) {

@@ -37,6 +37,8 @@ type VersionRow[V any] struct {
 	Value V
 	// From is when the version begins, and To when it ends: the first millisecond at which it is not valid, the zero Time for the latest.
 	From, To time.Time
+	// Headers are those of the record that the version came with, in stores made with KeepHeaders.
+	Headers Headers
 }
 
 type versions[K, V any] struct {
@@ -69,7 +71,7 @@ func (s *versions[K, V]) version(k []byte, v Version, ok bool, err error) (row V
 	if !ok {
 		return row, false, nil
 	}
-	row.From, row.To = time.UnixMilli(v.From), endOf(v.To)
+	row.From, row.To, row.Headers = time.UnixMilli(v.From), endOf(v.To), v.Headers
 	row.Value, err = s.decode(k, v.Value)
 	return row, err == nil, err
 }
@@ -158,6 +160,6 @@ func (s *versions[K, V]) latest(e Entry, err error) (row Row[K, V], _ error) {
 		return row, s.wrap("decode the key", e.Key, err)
 	}
 	row.Value, err = s.decode(e.Key, e.Value)
-	row.Time = moment(e.Time)
+	row.Time, row.Headers = moment(e.Time), e.Headers
 	return row, err
 }

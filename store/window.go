@@ -58,6 +58,8 @@ type WindowRow[K, V any] struct {
 	Value      V
 	// Time is that of the record that last changed the row; of sessions it is End.
 	Time time.Time
+	// Headers are those of the record that last changed the row, in stores made with KeepHeaders.
+	Headers Headers
 }
 
 type windows[K, V any] struct {
@@ -224,6 +226,7 @@ func (s *laid[K, V]) row(e WindowEntry, err error) (row WindowRow[K, V], _ error
 		return row, err
 	}
 	row.Start, row.End, row.Time = time.UnixMilli(e.Start), time.UnixMilli(e.End), moment(e.Time)
+	row.Headers = e.Headers
 	return row, nil
 }
 

@@ -28,7 +28,7 @@ type laidDef[K, V any] struct {
 
 // NewWindow returns a reference to a window store of that name: rows have a key and the start of a window of the given size. Rows are
 // kept until retention has passed, by the newest start that was put, since their window began; it must be at least size. Options:
-// InMemory, NoChangelog, TopicConfig, Duplicates.
+// InMemory, NoChangelog, TopicConfig, Duplicates, KeepHeaders.
 //
 //	clicks := store.NewWindow("clicks", serde.String, serde.Int64, time.Minute, time.Hour)
 func NewWindow[K, V any](name string, key serde.Serde[K], value serde.Serde[V], size, retention time.Duration, opts ...Option) WindowRef[K, V] {
@@ -41,13 +41,15 @@ func NewWindow[K, V any](name string, key serde.Serde[K], value serde.Serde[V], 
 }
 
 // NewSession returns a reference to a session store of that name: rows have a key, a start and an end. They are kept until retention has
-// passed, by the newest end that was put, since their session ended. Options: InMemory, NoChangelog, TopicConfig.
+// passed, by the newest end that was put, since their session ended. Options: InMemory, NoChangelog, TopicConfig,
+// KeepHeaders.
 func NewSession[K, V any](name string, key serde.Serde[K], value serde.Serde[V], retention time.Duration, opts ...Option) SessionRef[K, V] {
 	return SessionRef[K, V]{newLaid(name, storespec.Session, key, value, retention, opts)}
 }
 
 // NewVersioned returns a reference to a versioned store of that name: each put is a version of its row that begins at a time. Versions
-// can be read, and written, as far back from the newest time that was put as history says. Options: InMemory, NoChangelog, TopicConfig.
+// can be read, and written, as far back from the newest time that was put as history says. Options: InMemory, NoChangelog, TopicConfig,
+// KeepHeaders.
 func NewVersioned[K, V any](name string, key serde.Serde[K], value serde.Serde[V], history time.Duration, opts ...Option) VersionedRef[K, V] {
 	return VersionedRef[K, V]{newLaid(name, storespec.Versioned, key, value, history, opts)}
 }
@@ -58,7 +60,7 @@ func newLaid[K, V any](name string, l storespec.Layout, key serde.Serde[K], valu
 		value: func() (serde.Serde[V], error) { return value, nil },
 	}
 	d.spec = storespec.Spec{Name: name, Layout: l, Retention: retention}
-	d.spec.Settings, d.spec.Err = storespec.Read(opts, append(more, storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig)...)
+	d.spec.Settings, d.spec.Err = storespec.Read(opts, append(more, storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig, storespec.Headers)...)
 	if key == nil {
 		d.fail(errors.New("the store has no serde for its keys"))
 	}
@@ -225,6 +227,11 @@ func (s *laid[K, V]) both(key K, v V) (k, b []byte, err error) {
 	}
 	if b, err = s.value.Encode(v); err != nil {
 		err = s.wrap("encode the value", k, err)
+	}
+	if s.handle.Headers != nil {
+		if keep := Keep(s.handle.rows()); keep != nil {
+			keep(s.handle.Headers())
+		}
 	}
 	return k, b, err
 }

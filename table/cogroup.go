@@ -97,11 +97,11 @@ func AggregateCogroup[K, A any](c Cogrouped[K, A], name string, zero func() A, o
 		}
 		fold := func(i int) wiring { return c.parts[i].folding(n, s, with, zero) }
 		return emitCogroup[K, A](at, n, stores, from, fold, func(g *graph.Node, env graph.Env, out any) (any, error) {
-			rows, err := open(env, name, with)
+			rows, err := open(env, n.Table.Store, with)
 			if err != nil {
 				return nil, err
 			}
-			return held(env, g, s, name, with, n.Table.WantOld, rows.Get, out.(wire.TableOutlet[K, A]))
+			return held(env, g, s, n.Table.Store, with, n.Table.WantOld, rows.Get, out.(wire.TableOutlet[K, A]))
 		})
 	}
 	return result[K, A](n.KeepKey(0).Funcs(zero))
@@ -170,7 +170,7 @@ func (p *added[K, V, A]) folding(of *plan.Node, s storespec.Settings, with serde
 		}
 		f := &op.Fold[K, V, A]{Rows: rows, Start: start, Add: ignoringRow(p.f), Old: of.Table.WantOld}
 		f.Delete, _ = of.Table.DeleteWhen.(func(K, A) bool)
-		return foldInlet(f, n, env, of.Name(), s.UntilCommit, outs[0].(wire.TableOutlet[K, A])), nil
+		return foldInlet(f, n, env, of.Table.Store, s.UntilCommit, outs[0].(wire.TableOutlet[K, A])), nil
 	}
 }
 

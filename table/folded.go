@@ -33,13 +33,13 @@ func folded[K, V, A any](g stream.Grouped[K, V], opname, kind, name string, opts
 		}
 		remove, _ := t.DeleteWhen.(func(K, A) bool)
 		g := &graph.Node{Stores: stores, Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
-			rows, err := open(env, name, with)
+			rows, err := open(env, t.Store, with)
 			if err != nil {
 				return nil, err
 			}
 			f := &op.Fold[K, V, A]{Rows: rows, Start: start, Add: add, Delete: remove, Old: t.WantOld}
-			out, err := held(env, n, s, name, with, t.WantOld, rows.Get, outs[0].(wire.TableOutlet[K, A]))
-			return foldInlet(f, n, env, name, s.UntilCommit, out), err
+			out, err := held(env, n, s, t.Store, with, t.WantOld, rows.Get, outs[0].(wire.TableOutlet[K, A]))
+			return foldInlet(f, n, env, t.Store, s.UntilCommit, out), err
 		}}
 		if err := c.Add(name, g, from); err != nil {
 			return err

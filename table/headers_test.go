@@ -1,6 +1,8 @@
 package table_test
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/testdriver"
+	"github.com/millstream-go/millstream/topology"
 	"github.com/millstream-go/millstream/window"
 )
 
@@ -130,10 +133,84 @@ func TestProcessorsKeepHeaders(t *testing.T) {
 	assert.Nil(t, out[1].Headers, "a row put without headers has none")
 }
 
-func TestPlainStoresKeepNoHeaders(t *testing.T) {
-	b := stream.NewBuilder()
+func TestOtherStoresKeepTheHeadersOfTheRecordBeingProcessed(t *testing.T) {
 	plain := store.NewKeyValue("plain", serde.String, serde.String, store.KeepHeaders())
-	stream.Process(stream.From(b, notes), "p", func(*stream.Context[string, string]) (func(record) error, error) { return nil, nil }, plain)
+	windows := store.NewWindow("windows", serde.String, serde.String, time.Second, time.Hour, store.KeepHeaders(), store.Duplicates())
+	sessions := store.NewSession("sessions", serde.String, serde.String, time.Hour, store.KeepHeaders())
+	versions := store.NewVersioned("versions", serde.String, serde.String, time.Hour, store.KeepHeaders())
+	var versioned store.VersionedRef[string, string]
+	d := drive(t, func(b *stream.Builder) {
+		s := stream.From(b, notes)
+		stream.Process(s, "p", func(c *stream.Context[string, string]) (func(record) error, error) {
+			p, w, s, v := plain.In(c), windows.In(c), sessions.In(c), versions.In(c)
+			return func(r record) error {
+				_, _, err := v.Put(r.Key, r.Value, r.Time)
+				return errors.Join(err, p.Put(r.Key, r.Value), w.Put(r.Key, r.Time, r.Value), s.Put(r.Key, r.Time, r.Time, r.Value))
+			}, nil
+		}, plain, windows, sessions, versions)
+		versioned = table.VersionedStore(table.ToTable(s, "versioned", store.Versions(time.Hour), store.KeepHeaders()))
+	})
+	traced(d, "k", "a", "1", 1)
+	traced(d, "k", "b", "2", 2)
+	for range 2 {
+		var got []store.Headers
+		for row, err := range plain.In(d).All() {
+			require.NoError(t, err)
+			got = append(got, row.Headers)
+		}
+		assert.Equal(t, []store.Headers{trace("2")}, got)
+		got = nil
+		for row, err := range windows.In(d).Fetch("k", time.UnixMilli(0), time.UnixMilli(9)) {
+			require.NoError(t, err)
+			got = append(got, row.Headers)
+		}
+		for row, err := range sessions.In(d).All(time.UnixMilli(0), time.UnixMilli(9)) {
+			require.NoError(t, err)
+			got = append(got, row.Headers)
+		}
+		for _, ref := range []store.VersionedRef[string, string]{versions, versioned} {
+			for row, err := range ref.In(d).History("k", time.UnixMilli(0), time.UnixMilli(9)) {
+				require.NoError(t, err)
+				got = append(got, row.Headers)
+			}
+			row, ok, err := ref.In(d).AsOf("k", time.UnixMilli(1))
+			require.NoError(t, err)
+			assert.True(t, ok)
+			assert.Equal(t, trace("1"), row.Headers)
+		}
+		want := []store.Headers{trace("1"), trace("2")}
+		assert.Equal(t, slices.Repeat(want, 4), got)
+		d.Wipe()
+	}
+}
+
+func TestGlobalStoresKeepNoHeaders(t *testing.T) {
+	b := stream.NewBuilder()
+	ref := store.NewTimestamped("all", serde.String, serde.String, store.KeepHeaders())
+	stream.GlobalStore(b, notes, "keep", func(*topology.Task) (func(record) error, error) { return nil, nil }, ref)
 	_, err := b.Build()
-	require.ErrorContains(t, err, "option store.KeepHeaders does not apply here")
+	require.ErrorContains(t, err, "store.KeepHeaders does not apply")
+}
+
+// A Java application may have given a store another name than its repartition topic.
+func TestStoresAreNamedApartFromTopics(t *testing.T) {
+	var ref store.KeyValueRef[string, int64]
+	d := drive(t, func(b *stream.Builder) {
+		s := stream.From(b, notes)
+		g := stream.GroupBy(s, func(_, v string) string { return v }).Named("by-value")
+		n := table.Count(g, "KSTREAM-AGGREGATE-STATE-STORE-0000000002", store.Name("counts"))
+		ref = n.Store()
+		table.CountWindows(g, window.Tumbling(time.Second), "windowed", store.Name("counts-by-second"))
+		byValue := table.GroupBy(table.ToTable(s, "rows", store.Name("rows-store")), func(k, v string) (string, string, bool) { return v, k, true })
+		table.CountRows(byValue, "grouped", store.Name("grouped-store"))
+	})
+	traced(d, "k", "a", "1", 1)
+	n, ok, err := ref.In(d).Get("a")
+	require.NoError(t, err)
+	assert.True(t, ok)
+	assert.EqualValues(t, 1, n)
+	assert.Subset(t, d.Topics(), []string{
+		"testdriver-by-value-repartition", "testdriver-counts-changelog", "testdriver-counts-by-second-changelog", "testdriver-rows-store-changelog",
+		"testdriver-grouped-repartition", "testdriver-grouped-store-changelog",
+	})
 }

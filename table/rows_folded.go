@@ -30,14 +30,14 @@ func foldedRows[K, V, A any](g Grouped[K, V], opname, kind, name string, opts []
 		}
 		remove, _ := t.DeleteWhen.(func(K, A) bool)
 		g := &graph.Node{Stores: stores, Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
-			rows, err := open(env, name, with)
+			rows, err := open(env, t.Store, with)
 			if err != nil {
 				return nil, err
 			}
 			f := fold
 			f.Rows, f.Delete, f.Old = rows, remove, t.WantOld
-			out, err := held(env, n, s, name, with, t.WantOld, rows.Get, outs[0].(wire.TableOutlet[K, A]))
-			return foldRowsInlet(&f, n, env, s.UntilCommit, out), err
+			out, err := held(env, n, s, t.Store, with, t.WantOld, rows.Get, outs[0].(wire.TableOutlet[K, A]))
+			return foldRowsInlet(&f, n, env, t.Store, s.UntilCommit, out), err
 		}}
 		if err := c.Add(name, g, from); err != nil {
 			return err
@@ -48,7 +48,7 @@ func foldedRows[K, V, A any](g Grouped[K, V], opname, kind, name string, opts []
 	return n.KeepKey(0)
 }
 
-func foldRowsInlet[K, V, A any](f *op.FoldRows[K, V, A], n *graph.Node, env graph.Env, hold bool, out wire.TableOutlet[K, A]) wire.Outlet[K, interchange.Change[V]] {
+func foldRowsInlet[K, V, A any](f *op.FoldRows[K, V, A], n *graph.Node, env graph.Env, name string, hold bool, out wire.TableOutlet[K, A]) wire.Outlet[K, interchange.Change[V]] {
 	place := graph.PlaceOf(env)
 	return func(r topology.Record[K, interchange.Change[V]]) error {
 		place.Node = n
@@ -60,9 +60,10 @@ func foldRowsInlet[K, V, A any](f *op.FoldRows[K, V, A], n *graph.Node, env grap
 			env.Drop(n, graph.NoValue)
 			return nil
 		}
+		f.Rows.Keep(r.Headers)
 		res, err := f.Change(r.Key, r.Value, r.Time.UnixMilli())
 		if err != nil {
-			return refused(env, n, n.Name, err)
+			return refused(env, n, name, err)
 		}
 		return out(foldedChange(r, res, hold))
 	}

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -13,7 +14,7 @@ import (
 	"github.com/millstream-go/millstream/store"
 )
 
-// stored makes the node of a table that keeps its rows in a store of that name.
+// stored makes the node of a table that keeps its rows in a store of that name, or of the one that the options give.
 func stored[K, V any](b *plan.Builder, opname, kind, name string, opts []store.Option, allowed []string, inputs ...plan.Out) (*plan.Node, storespec.Settings) {
 	n := plan.New[K, V](b, opname, kind, inputs...)
 	if n == nil {
@@ -25,7 +26,7 @@ func stored[K, V any](b *plan.Builder, opname, kind, name string, opts []store.O
 	if err != nil {
 		n.Errorf("%w", err)
 	}
-	t := &plan.Table{Store: name, Keeps: !s.OnDemand, Versioned: s.Versions > 0, History: s.Versions}
+	t := &plan.Table{Store: cmp.Or(s.Name, name), Keeps: !s.OnDemand, Versioned: s.Versions > 0, History: s.Versions}
 	t.AskRows = func() { t.Keeps = true }
 	t.AskOld = func(force bool) bool {
 		if !t.Keeps && !force {
@@ -42,7 +43,7 @@ func stored[K, V any](b *plan.Builder, opname, kind, name string, opts []store.O
 // too, and those of tables that can also do without a store.
 var (
 	bufferOptions   = []string{storespec.InMemory, storespec.NoChangelog, storespec.TopicConfig}
-	storeOptions    = append(slices.Clip(bufferOptions), storespec.Headers)
+	storeOptions    = append(slices.Clip(bufferOptions), storespec.Headers, storespec.Name)
 	heldOptions     = append(slices.Clip(storeOptions), storespec.UntilCommit)
 	versionOptions  = append(slices.Clip(heldOptions), storespec.Versions)
 	optionalOptions = append(slices.Clip(versionOptions), storespec.OnDemand)

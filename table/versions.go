@@ -50,6 +50,7 @@ func versionInlet[K, V any](env graph.Env, n *graph.Node, t *plan.Table, with se
 	place := graph.PlaceOf(env)
 	return func(c wire.Change[K, V]) error {
 		place.Node = n // serdes are the user's code
+		rows.Keep(c.Headers)
 		c, kept, err := u.Change(c)
 		switch {
 		case err != nil:

@@ -11,47 +11,24 @@ import (
 // Rows that keep headers have them in front of the value, behind their length; docs/format/store.md has the bytes. The changelog has
 // the value plain and the headers on its records.
 
-// headed is an engine of a store that keeps headers, between rows and changelog.
+// headed is an engine of a key-value store that keeps headers, between rows and changelog.
 type headed struct {
 	store.Engine
 }
 
 // Cut implements store.Engine.
 func (x *headed) Cut(emit func(store.Change) error) (uint64, error) {
-	return x.Engine.Cut(func(c store.Change) error { return emitHeaded(c, emit) })
-}
-
-func emitHeaded(c store.Change, emit func(store.Change) error) error {
-	if c.Value != nil {
-		raw, value, err := splitHeaders(c.Value)
-		if err != nil {
-			return err
-		}
-		if c.Headers, err = parseHeaders(raw); err != nil {
-			return err
-		}
-		c.Value = value
-	}
-	return emit(c)
+	return x.Engine.Cut(emitHeaded(emit))
 }
 
 // Restore implements store.Engine.
 func (x *headed) Restore(changes []store.Change, c store.Checkpoint) error {
-	for i := range changes {
-		ch := &changes[i]
-		if ch.Value != nil {
-			ch.Value = append(appendHeaders(make([]byte, 0, len(ch.Value)+1), ch.Headers), ch.Value...)
-		}
-		ch.Headers = nil
-	}
+	joinHeaders(changes)
 	return x.Engine.Restore(changes, c)
 }
 
 // Logged is Log.Logged.
 func (x *headed) Logged(key []byte, now int64, emit func(store.Change) error) error {
-	if l, ok := x.Engine.(*Log); ok {
-		return l.Logged(key, now, func(c store.Change) error { return emitHeaded(c, emit) })
-	}
 	c := store.Change{Key: key, Time: now}
 	v, t, ok, err := x.Engine.Get(key)
 	if err != nil {
@@ -60,7 +37,30 @@ func (x *headed) Logged(key []byte, now int64, emit func(store.Change) error) er
 	if ok {
 		c.Value, c.Time = v, t
 	}
-	return emitHeaded(c, emit)
+	return emitHeaded(emit)(c)
+}
+
+// emitHeaded takes the headers of changes off their values.
+func emitHeaded(emit func(store.Change) error) func(store.Change) error {
+	return func(c store.Change) (err error) {
+		if c.Value != nil {
+			if c.Value, c.Headers, err = part(c.Value); err != nil {
+				return err
+			}
+		}
+		return emit(c)
+	}
+}
+
+// joinHeaders puts the headers of changes in front of their values.
+func joinHeaders(changes []store.Change) {
+	for i := range changes {
+		c := &changes[i]
+		if c.Value != nil {
+			c.Value = append(appendHeaders(make([]byte, 0, len(c.Value)+1), c.Headers), c.Value...)
+		}
+		c.Headers = nil
+	}
 }
 
 // keeping puts headers in front of values and takes them off: what the views of all kinds of stores share.
@@ -228,7 +228,9 @@ func (x *headedVersions) AsOf(key []byte, time int64) (store.Version, bool, erro
 }
 
 func (x *headedVersions) version(v store.Version, ok bool, err error) (store.Version, bool, error) {
-	v.Value, ok, err = x.take(v.Value, ok, err)
+	if v.Value, ok, err = x.take(v.Value, ok, err); ok {
+		v.Headers, err = x.Kept()
+	}
 	return v, ok, err
 }
 

@@ -30,6 +30,7 @@ type Log struct {
 	shape shape
 	index bool // there is an index by time
 	dups  bool
+	heads bool // rows keep headers
 
 	retention int64 // ms
 	observed  int64
@@ -56,15 +57,11 @@ type meta struct {
 
 // Wrap returns the engine as the task, its changelog and readers use it: e itself where the store is a key-value store.
 func Wrap(s *graph.Store, e store.Engine) (store.Engine, error) {
-	if Has(s.Kind) {
-		l, err := newLog(s, e)
-		if err != nil {
-			return nil, err
-		}
-		e = l
-	}
-	if s.KeepHeaders {
-		e = &headed{e}
+	switch {
+	case Has(s.Kind):
+		return newLog(s, e)
+	case s.KeepHeaders:
+		return &headed{e}, nil
 	}
 	return e, nil
 }
@@ -76,7 +73,7 @@ func Has(k graph.StoreKind) bool {
 
 func newLog(s *graph.Store, e store.Engine) (*Log, error) {
 	l := &Log{
-		Engine: e, name: s.Name, kind: s.Kind, index: s.ByTime, dups: s.Duplicates,
+		Engine: e, name: s.Name, kind: s.Kind, index: s.ByTime, dups: s.Duplicates, heads: s.KeepHeaders,
 		shape:     shape{session: s.Kind == graph.Session, segment: Segment(s).Milliseconds()},
 		retention: s.Retention.Milliseconds(),
 	}
@@ -205,6 +202,9 @@ func (l *Log) Scan(r store.Range) iter.Seq2[store.Entry, error] {
 
 // Cut implements store.Engine: emit gets what the changelog is to hold. It keeps 2 and 3.
 func (l *Log) Cut(emit func(store.Change) error) (uint64, error) {
+	if l.heads {
+		emit = emitHeaded(emit)
+	}
 	if now := l.meta(); now != l.saved {
 		l.buf = appendMeta(l.buf[:0], now)
 		if err := l.Engine.Put(metaKey, l.buf, max(now.observed, 0)); err != nil {
@@ -286,6 +286,9 @@ func (l *Log) Truncate() error {
 // Restore implements store.Engine: changes are the changelog's. What has expired meanwhile is left out.
 func (l *Log) Restore(changes []store.Change, c store.Checkpoint) error {
 	l.writes++
+	if l.heads {
+		joinHeaders(changes)
+	}
 	if l.kind == graph.Versioned {
 		return l.restoreVersions(changes, c)
 	}
@@ -332,6 +335,9 @@ func (l *Log) apply(c store.Checkpoint) error {
 
 // Logged hands what the changelog should hold for one of its keys to emit: all rows that have it, or one deletion.
 func (l *Log) Logged(key []byte, now int64, emit func(store.Change) error) error {
+	if l.heads {
+		emit = emitHeaded(emit)
+	}
 	if l.kind == graph.Versioned {
 		return l.loggedVersions(key, now, emit)
 	}

@@ -15,14 +15,22 @@ import (
 type VersionRows[K, V any] struct {
 	name  string
 	store store.VersionedBytes
+	keep  func(store.Headers) // nil: the store keeps none
 	key   *rowserde.Side[K]
 	value *rowserde.Side[V]
 	at    []byte // the key that was encoded last
 }
 
+// Keep says which headers the versions get that are saved from now on, if the store keeps any.
+func (r *VersionRows[K, V]) Keep(h store.Headers) {
+	if r.keep != nil {
+		r.keep(h)
+	}
+}
+
 // OpenVersions returns the rows of a versioned store.
 func OpenVersions[K, V any](name string, b store.VersionedBytes, key serde.Serde[K], value serde.Serde[V]) (*VersionRows[K, V], error) {
-	r := &VersionRows[K, V]{name: name, store: b}
+	r := &VersionRows[K, V]{name: name, store: b, keep: store.Keep(b)}
 	var err error
 	r.key, r.value, err = sides(name, key, value)
 	return r, err

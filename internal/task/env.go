@@ -67,7 +67,20 @@ func (t *Task) Store(name string) (store.Handle, error) {
 	}
 	e := t.engines[i]
 	h, err := layout.Handle(e.Store, e.Engine, t.RecordTime)
+	h.Headers = t.recordHeaders
 	return t.guarded(h, e.Store), err
+}
+
+// recordHeaders are those of the input record being processed.
+func (t *Task) recordHeaders() store.Headers {
+	if t.current == nil || len(t.current.Headers) == 0 {
+		return nil
+	}
+	h := make(store.Headers, len(t.current.Headers))
+	for i, x := range t.current.Headers {
+		h[i] = store.Header(x)
+	}
+	return h
 }
 
 func (t *Task) storeNames() string {

@@ -10,7 +10,11 @@ import (
 // guarded lets the step whose code runs write the store only if it may.
 func (t *Task) guarded(h store.Handle, s *graph.Store) store.Handle {
 	if s.Owner != "" && h.Bytes != nil && (t.place.Node == nil || t.place.Node.Name != s.Owner) {
+		keeper, ok := h.Bytes.(store.HeaderKeeper)
 		h.Bytes = readOnly{h.Bytes, s}
+		if ok {
+			h.Bytes = readOnlyHeaded{h.Bytes, keeper}
+		}
 	}
 	return h
 }
@@ -26,6 +30,12 @@ func (t *Task) global(name string) (store.Handle, error) {
 		return store.Handle{}, fmt.Errorf("task %s: global store %q: %w", t.cfg.ID, name, err)
 	}
 	return store.Handle{Bytes: readOnly{b, s}, Time: t.RecordTime, Plain: s.Kind == graph.Plain}, nil
+}
+
+// readOnlyHeaded is readOnly for stores that keep headers.
+type readOnlyHeaded struct {
+	store.Bytes
+	store.HeaderKeeper
 }
 
 // readOnly is a store as steps see it that do not keep it: what they wrote would be gone after a restore.
