@@ -146,7 +146,7 @@ func (r *reader) Observed(local []byte) (int64, error) {
 	latest, found := int64(-1), false
 	for _, p := range here {
 		err := s.query(r.name, r.sub, p, func(b store.Bytes) (err error) {
-			at, err := b.(layout.Partitions).Observed(nil)
+			at, err := layout.Of(b).Observed(nil)
 			if err != nil || local == nil {
 				latest = max(latest, at)
 				return err

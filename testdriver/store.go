@@ -83,11 +83,7 @@ func (v *view) Home(key []byte) (*layout.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, ok := engines[partition.ForKey(key, len(engines))].(*layout.Log)
-	if !ok {
-		return nil, fmt.Errorf("testdriver: store %q has no layout", v.name)
-	}
-	return l, nil
+	return layout.Of(engines[partition.ForKey(key, len(engines))]), nil
 }
 
 // Observed implements layout.Partitions.
@@ -95,7 +91,7 @@ func (v *view) Observed(local []byte) (int64, error) {
 	engines, err := v.engines()
 	latest := int64(-1)
 	for _, e := range engines {
-		l := e.(*layout.Log)
+		l := layout.Of(e)
 		at, _ := l.Observed(nil)
 		latest = max(latest, at)
 		if local != nil {

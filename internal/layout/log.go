@@ -66,6 +66,15 @@ func Wrap(s *graph.Store, e store.Engine) (store.Engine, error) {
 	return e, nil
 }
 
+// Of returns the Log that Wrap put around an engine; nil where there is none.
+func Of(b store.Bytes) *Log {
+	if x, ok := b.(*headed); ok {
+		b = x.Engine
+	}
+	l, _ := b.(*Log)
+	return l
+}
+
 // Has is whether stores of a kind have a layout.
 func Has(k graph.StoreKind) bool {
 	return k == graph.Window || k == graph.Session || k == graph.Versioned
