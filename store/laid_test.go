@@ -248,7 +248,9 @@ func ExampleNewSession() {
 	visits := store.NewSession("visits", serde.String, serde.String, time.Hour)
 	keep := func(c *stream.Context[string, string]) (func(stream.Record[string, string]) error, error) {
 		s := visits.In(c)
-		return func(r stream.Record[string, string]) error { return s.Put(r.Key, r.Time, r.Time.Add(time.Minute), r.Value) }, nil
+		return func(r stream.Record[string, string]) error {
+			return s.Put(r.Key, r.Time, r.Time.Add(time.Minute), r.Value)
+		}, nil
 	}
 	d := run(keep, visits)
 	send(d, "anna=home@0", "anna=shop@300000")
