@@ -418,3 +418,10 @@ func TestMistakesOfThrottle(t *testing.T) {
 	_, err := b.Build()
 	require.ErrorContains(t, err, "the shortest interval is 1ms")
 }
+
+// TestASessionMayComeAgainLonger when a late record joins it to one that is open, as in Kafka Streams.
+func TestASessionMayComeAgainLonger(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) { finals(countsIn(b, window.Sessions(ms(5)), store.Retention(time.Hour))) })
+	send(d, texts, "a=v@0", "a=v@4", "a=v@12", "a=v@8", "b=v@40")
+	assert.Equal(t, "a[0-4]=2@4 a[0-12]=4@12", taken(d, results))
+}

@@ -13,6 +13,9 @@ import (
 // changed it last. Deletions are dropped: windows that are gone had no result. Stream time is the greatest time of the
 // changes that reach this step, so nothing is sent while none come; see window.Time.OnClose for a way without a buffer.
 //
+// A session that was sent may come a second time, longer, if a record that is late joins it to one that is open: whether a record is late is judged
+// by the session that it makes.
+//
 //	final := table.SuppressUntilClose(perHour, "clicks-per-hour-final", table.Unbounded())
 //
 // A buffer with a bound must be one that stops when it is full, as what it would send early is not final.
