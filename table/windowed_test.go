@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
@@ -357,6 +360,51 @@ func TestAChangelogHasWhatACommitDeletesLast(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d-%d %s", r.Key[16], r.Key[8], r.Value))
 	}
 	assert.Equal(t, []string{"0-0 1", "10-10 2", "0-10 123", "0-0 ", "10-10 "}, got)
+}
+
+func TestWindowedTablesAreJoinedByKeyAndWindow(t *testing.T) {
+	for _, tt := range []struct {
+		w    window.Any
+		want string
+	}{
+		{tumbling(100), "a[0,10]=1/1@2 a[0,10]=2/1@3"},
+		{window.Sessions(ms(5)).Grace(ms(100)), "a[1,1]@1 a[1,2]=2/2@2"},
+	} {
+		d := drive(t, func(b *stream.Builder) {
+			l := table.CountWindows(byKey(b), tt.w, "l")
+			r := table.CountWindows(stream.GroupByKey(stream.From(b, questions)), tt.w, "r")
+			shown(join.TableTable(l, r, func(l, r int64) string { return fmt.Sprint(l, "/", r) }))
+		})
+		if _, sessions := tt.w.(window.Session); sessions {
+			send(d, questions, "a=x@1")
+			send(d, texts, "a=1@1")
+			assert.Equal(t, "a[1,1]=1/1@1", taken(d, results))
+			send(d, questions, "a=x@2") // [1,1] is replaced by [1,2]
+			send(d, texts, "a=1@2")
+		} else {
+			send(d, texts, "a=1@1")
+			send(d, questions, "a=x@2", "b=x@2")
+			send(d, texts, "a=1@3", "a=1@15")
+		}
+		assert.Contains(t, taken(d, results), tt.want)
+	}
+}
+
+func TestARecordThatAWindowCannotStoreGoesToThePolicy(t *testing.T) {
+	picky := serde.Func(func(d []byte, v string) ([]byte, error) {
+		if strings.HasSuffix(v, "bad") {
+			return nil, errors.New("not storable")
+		}
+		return append(d, v...), nil
+	}, func(b []byte) (string, error) { return string(b), nil })
+	for _, w := range []window.Any{tumbling(0), window.Sliding(ms(10)), window.Sessions(ms(10))} {
+		d := drive(t, func(b *stream.Builder) {
+			shown(joinedIn(b, w).WithSerdes(nil, picky).OnError(failure.Skip()))
+		})
+		send(d, texts, "a=1@20", "a=bad@20", "a=2@20")
+		assert.Contains(t, taken(d, results), "=12@20")
+		assert.Equal(t, map[string]int{"record could not be written": 1}, d.Dropped())
+	}
 }
 
 func TestMistakesOfWindows(t *testing.T) {
