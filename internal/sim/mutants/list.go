@@ -37,8 +37,8 @@ var mutants = []mutant{
 	}}},
 	{"restore one record short", []edit{{
 		"internal/changelog/restore.go",
-		"appendChanges(changes[:0], b, p.End)",
-		"appendChanges(changes[:0], b, p.End-1)",
+		"l.changes(changes[:0], b, p.End)",
+		"l.changes(changes[:0], b, p.End-1)",
 	}}},
 	{"changelog partitioned by its own hash", []edit{{
 		"internal/changelog/log.go",
@@ -52,7 +52,7 @@ var mutants = []mutant{
 	{"close without commit", []edit{{
 		// An App that stops drops what is processed, and not committed yet.
 		"session.go",
-		"	s.group.Stop() // revokes all tasks, which settles them, and leaves\n",
+		"	s.group.Stop()            // revokes all tasks, which settles them, and leaves\n",
 		"	for _, w := range s.workers {\n		w.Lose(make(chan struct{}))\n	}\n	s.group.Stop()\n",
 	}}},
 	{"a zombie's write is accepted", []edit{{
