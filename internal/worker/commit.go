@@ -135,10 +135,12 @@ func (w *Worker) flush() bool {
 		if !r.cuttable() {
 			continue
 		}
+		w.stats.Since.Store(time.Now().UnixNano()) // users' functions take what is sent
 		if err := r.task.Flush(); err != nil {
 			w.fail(r, err)
 		}
 	}
+	w.stats.Since.Store(0)
 	return w.broken == nil && !w.over()
 }
 
