@@ -43,3 +43,53 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	}
 	assert.Greater(t, n, 50)
 }
+
+var called = regexp.MustCompile("\\b(stream|table|join|window|store|serde|failure|topology|testdriver|millstream)\\.([A-Z][A-Za-z0-9]*)")
+
+// What the pages for users call has to be there.
+func TestDocumentsNameFunctionsThatExist(t *testing.T) {
+	all, _ := sources(t)
+	there := map[string]bool{}
+	for _, s := range all {
+		if s.isTest() {
+			continue
+		}
+		for _, d := range s.file.Decls {
+			for _, name := range declared(d) {
+				there[s.file.Name.Name+"."+name] = true
+			}
+		}
+	}
+	n := 0
+	for _, page := range []string{"naming.md", "migration.md", "time.md", "differences.md"} {
+		text, err := os.ReadFile(filepath.Join(root(t), "docs", page))
+		require.NoError(t, err)
+		for _, m := range called.FindAllStringSubmatch(string(text), -1) {
+			n++
+			assert.True(t, there[m[1]+"."+m[2]], "%s names %s", page, m[0])
+		}
+	}
+	assert.Greater(t, n, 200)
+}
+
+// declared returns the names at package level that d declares.
+func declared(d ast.Decl) (names []string) {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil {
+			names = append(names, d.Name.Name)
+		}
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				names = append(names, s.Name.Name)
+			case *ast.ValueSpec:
+				for _, n := range s.Names {
+					names = append(names, n.Name)
+				}
+			}
+		}
+	}
+	return names
+}
