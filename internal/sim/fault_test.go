@@ -65,7 +65,9 @@ func (w *world) topics() []string {
 		out = append(out, echoesTopic)
 	}
 	for _, s := range w.graph.Stores {
-		out = append(out, changelogOf(s.Name))
+		if !s.Global {
+			out = append(out, changelogOf(s.Name))
+		}
 	}
 	slices.Sort(out)
 	return out

@@ -39,7 +39,13 @@ func (w *world) judge() {
 	}
 	folded := map[string]map[int32]rows{}
 	for _, s := range w.graph.Stores {
+		if s.Global {
+			continue
+		}
 		folded[s.Name] = w.judgeStore(s, owners)
+	}
+	for _, m := range w.machines {
+		w.judgeGlobal(m)
 	}
 	w.judgeEvents(folded)
 	w.judgeProfiles(folded["profiles"])
@@ -88,14 +94,37 @@ func (w *world) judgeStore(s *graph.Store, owners map[string]*process) map[int32
 // judgeDead checks what a process that was killed left on its machine. Its connections are cut, so that nothing of it arrives any more.
 func (w *world) judgeDead(m *machine) {
 	settle()
+	w.judgeGlobal(m)
 	for _, s := range w.graph.Stores {
-		if w.b.Cluster().TopicInfo(changelogOf(s.Name)) == nil {
+		if !s.Global && w.b.Cluster().TopicInfo(changelogOf(s.Name)) == nil {
 			return // it died before anything was there
+		}
+		if s.Global {
+			continue
 		}
 		for p, l := range w.changelog(s.Name) {
 			w.judgeFile(m, s, p, l, false)
 		}
 	}
+}
+
+// judgeGlobal checks that the file of the global store and what the topic has gained since are all that the topic says: no process
+// has more of it than Kafka has accepted, and none has passed a record by.
+func (w *world) judgeGlobal(m *machine) {
+	f, err := readFile(filepath.Join(m.dir, application, everywhere, "0.db"))
+	what := fmt.Sprintf("%s, global store", m.name)
+	if err != nil {
+		w.fail("store", "%s: %v", what, err)
+	}
+	if err != nil || f.checkpoint < 0 {
+		return
+	}
+	for _, p := range w.b.Cluster().PartitionInfos("tallies") {
+		if at := f.from(p.Partition); at > p.HighWatermark {
+			w.fail("store", "%s: the checkpoint is %d in partition %d, which ends at %d", what, at, p.Partition, p.HighWatermark)
+		}
+	}
+	w.compare(what, w.graph.Store(everywhere), f, w.read("tallies"))
 }
 
 // log is a partition of a changelog.
@@ -144,7 +173,7 @@ func (w *world) compare(what string, s *graph.Store, f file, log []broker.Record
 	want, err := restored(s, nil, log)
 	var got rows
 	if err == nil {
-		tail := slices.DeleteFunc(slices.Clone(log), func(r broker.Record) bool { return r.Offset < f.checkpoint })
+		tail := slices.DeleteFunc(slices.Clone(log), func(r broker.Record) bool { return r.Offset < f.from(r.Partition) })
 		got, err = restored(s, f.rows, tail)
 	}
 	if err != nil {
@@ -269,7 +298,19 @@ func (r rows) expire(until int64) {
 // file is what a store's file holds. A checkpoint of -1: there is none.
 type file struct {
 	checkpoint int64
+	offsets    []int64 // of each partition of the topic, in the file of the global store
 	rows       rows
+}
+
+// from is the first offset of a partition that is not in the file.
+func (f file) from(partition int32) int64 {
+	switch {
+	case f.offsets == nil:
+		return f.checkpoint
+	case int(partition) < len(f.offsets):
+		return f.offsets[partition]
+	}
+	return 0
 }
 
 // readFile reads the file of a store that no App has open.
@@ -293,7 +334,7 @@ func readFile(path string) (f file, err error) {
 		f.rows[string(x.Key)] = row{string(x.Value), x.Time}
 	}
 	if c, ok := e.Checkpoint(); ok {
-		f.checkpoint = c.Offset
+		f.checkpoint, f.offsets = c.Offset, c.Offsets
 	}
 	return f, nil
 }

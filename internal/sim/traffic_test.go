@@ -59,6 +59,9 @@ func changelogOf(store string) string { return application + "-" + store + "-cha
 // long is the grace of windows for which nothing is to be late, however long a record was on its way.
 const long = time.Hour
 
+// everywhere is the global store, of which each process has all: the tallies of all groups, as they come back from their topic.
+const everywhere = "everywhere"
+
 // build makes the topology of a history, for one process. Events are copied, joined with the table of profiles, and sent by group to a
 // second sub-topology, whose tally has for each group the ids of all events that were counted, in order, as often as each was. A
 // count that is deleted now and then writes tombstones to its changelog.
@@ -78,6 +81,7 @@ func (p *process) build() *topology.Topology {
 	counted := stream.GroupByKey(stream.Peek(byGroup, p.counted))
 	tally := table.Aggregate(counted, "tally", func() string { return "" }, addID)
 	stream.To(table.ToStream(tally), tallies)
+	table.Global(b, tallies, everywhere)
 	table.Count(counted, "odd").DeleteWhen(func(_ string, n int64) bool { return n%3 == 0 })
 	switch p.w.mix {
 	case windowedMix:

@@ -71,6 +71,12 @@ var mutants = []mutant{
 		"	if r.looked || r.undo",
 		"	if true || r.looked || r.undo",
 	}}},
+	{"a global checkpoint is ahead of its rows", []edit{{
+		// What was queued when a process was killed is never read again.
+		"internal/global/follower.go",
+		"		c.Offsets[p] = f.position(p)\n",
+		"		c.Offsets[p] = f.position(p) + 3\n",
+	}}},
 	{"a revocation holds up what is kept", []edit{{
 		"internal/worker/running.go",
 		"func (w *Worker) Release(ids ...graph.TaskID) {\n	w.command(func() {\n",
