@@ -390,6 +390,26 @@ func TestWindowedTablesAreJoinedByKeyAndWindow(t *testing.T) {
 	}
 }
 
+func TestRowsOfWindowStoresHaveTheBoundsOfTheirKeys(t *testing.T) {
+	for _, tt := range []struct {
+		w    window.Any
+		want string
+	}{
+		{tumbling(0), "a 10 20 1@13"},
+		{window.Unlimited(time.UnixMilli(5)), "a 5 9223372036854775807 1@13"},
+	} {
+		var n windowed[int64]
+		d := drive(t, func(b *stream.Builder) { n = table.CountWindows(byKey(b), tt.w, "win") })
+		send(d, texts, "a=x@13")
+		var got []string
+		for r, err := range table.WindowStore(n).In(d).All(time.UnixMilli(0), time.UnixMilli(100)) {
+			require.NoError(t, err)
+			got = append(got, fmt.Sprint(r.Key, " ", r.Start.UnixMilli(), " ", r.End.UnixMilli(), " ", r.Value, "@", r.Time.UnixMilli()))
+		}
+		assert.Equal(t, []string{tt.want}, got)
+	}
+}
+
 func TestARecordThatAWindowCannotStoreGoesToThePolicy(t *testing.T) {
 	picky := serde.Func(func(d []byte, v string) ([]byte, error) {
 		if strings.HasSuffix(v, "bad") {

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/windowspec"
 	"github.com/millstream-go/millstream/store"
 )
 
@@ -125,7 +126,7 @@ var errSeveral = errors.New("store: the observed time is that of a partition, an
 
 // end returns the end of a window.
 func (v *view) end(start int64) int64 {
-	if start > math.MaxInt64-v.size {
+	if v.size >= windowspec.Forever.Milliseconds() || start > math.MaxInt64-v.size { // unlimited windows have no end
 		return math.MaxInt64
 	}
 	return start + v.size
