@@ -71,7 +71,8 @@ func (a *App) Run(ctx context.Context) error { return a.run(ctx, false) }
 // RunToEnd runs the App until it has processed its inputs up to where they ended when it started, and everything that it makes
 // of them in its own intermediate topics; then it stops as Run does. There is no idle timer: the ends of external topics are fixed
 // at the start, and that of an intermediate topic when those who write it have committed past the ends of their own inputs. If the
-// group has several members, each waits until all partitions are done, whoever has them.
+// group has several members, each waits until all partitions are done, whoever has them. Global stores have what their topics held at
+// the start, and what has come since.
 func (a *App) RunToEnd(ctx context.Context) error { return a.run(ctx, true) }
 
 // State returns where the App is in its life.

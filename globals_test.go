@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -455,5 +457,42 @@ func TestAGlobalTopicThatTheProgramWrites(t *testing.T) {
 			assert.EqualValues(t, 100, n)
 			m.stop()
 		}
+	})
+}
+
+func TestAGlobalStepThatNeverReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("out", 1), broker.Topic("rows", 1))
+		over := make(chan struct{})
+		top, _ := numbers(t, failure.Policy{}, func(int64) error { <-over; return nil })
+		cfg := config(t, b)
+		cfg.MaxProcessingTime, cfg.StopTimeout = time.Minute, 5*time.Second
+		number(t, b, 1)
+		m := start(t, top, cfg)
+		time.Sleep(30 * time.Second)
+		require.NoError(t, m.Live())
+		require.ErrorContains(t, m.Ready(), "restoring")
+		err := <-m.done
+		require.ErrorContains(t, err, "longer than Config.MaxProcessingTime")
+		require.Error(t, m.Live())
+		close(over)
+	})
+}
+
+// While a global topic's brokers are away before it was read, Ready says what is the matter.
+func TestReadySaysWhyAGlobalTableIsNotThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("out", 1), broker.Topic("rows", 1))
+		give(t, b, 10, 0)
+		b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Count: 1 << 20})
+		top, _ := joined(t)
+		m := start(t, top, config(t, b))
+		time.Sleep(30 * time.Second)
+		err := m.Ready()
+		require.ErrorContains(t, err, "restoring")
+		require.ErrorContains(t, err, "not the leader")
+		assert.Equal(t, millstream.Restoring, m.State())
+		assert.Empty(t, m.Tasks(), "no task before its global tables")
+		m.stop()
 	})
 }

@@ -37,6 +37,9 @@ func (a *App) Ready() error {
 		if why := a.waiting.Load(); state == Starting && why != nil && *why != nil {
 			return fmt.Errorf("millstream: %v: %w", state, *why)
 		}
+		if s := a.current(); s != nil && state == Restoring {
+			return errors.Join(fmt.Errorf("millstream: %v", state), s.healthy())
+		}
 		return fmt.Errorf("millstream: %v", state)
 	}
 	s := a.current()

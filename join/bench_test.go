@@ -77,3 +77,55 @@ func TestJoiningDoesNotAllocate(t *testing.T) {
 		t.Fatalf("%v allocations a record", n)
 	}
 }
+
+func globalJoiner(tb testing.TB) (wire.Outlet[string, int64], []stream.Record[string, int64]) {
+	b := stream.NewBuilder()
+	t := table.Global(b, stream.NewTopic("prices", serde.String, serde.Int64), "prices")
+	join.StreamGlobal(stream.From(b, orders), t, func(r stream.Record[string, int64]) (string, bool) { return r.Key, true },
+		func(n, price int64) int64 { return n * price })
+	top, err := b.Build()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	e := &env{rows: memory.New(nil)}
+	records := make([]stream.Record[string, int64], 1000)
+	for i := range records {
+		k := fmt.Sprint("key ", i)
+		records[i] = stream.Record[string, int64]{Key: k, Value: 1, Time: time.UnixMilli(1)}
+		if err := e.rows.Put([]byte(k), binary.BigEndian.AppendUint64(nil, 7), 1); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	for _, n := range top.Graph().Nodes {
+		if n.Op == "global-join" {
+			in, err := n.Wire(n, e, []any{n.Ports[0].Fan(nil)})
+			if err != nil {
+				tb.Fatal(err)
+			}
+			return in.(wire.Outlet[string, int64]), records
+		}
+	}
+	panic("there is no join")
+}
+
+// BenchmarkStreamGlobal is an inner join with a global table of 1,000 rows, without the lock that an App has around it.
+func BenchmarkStreamGlobal(b *testing.B) {
+	in, records := globalJoiner(b)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if err := in(records[i%len(records)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestJoiningWithAGlobalTableDoesNotAllocate(t *testing.T) {
+	in, records := globalJoiner(t)
+	i := 0
+	if n := testing.AllocsPerRun(1000, func() {
+		i++
+		_ = in(records[i%len(records)])
+	}); n != 0 {
+		t.Fatalf("%v allocations a record", n)
+	}
+}

@@ -1,10 +1,12 @@
 package changelog
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/store"
@@ -51,4 +53,32 @@ func TestDeleteRetention(t *testing.T) {
 	}
 	short := Extent{DeleteRetention: time.Hour}
 	assert.Equal(t, 30*time.Minute, short.trusted(), "an hour less than a short retention would trust nothing")
+}
+
+// What a topic's records did to a store is asked of the user's serdes: what does not decode was let pass when it was processed, and a
+// panic is an error.
+func TestRowsOfATopicInPlaceOfAChangelog(t *testing.T) {
+	l := &Log{Row: func(r *kafka.Record) (store.Change, bool, error) {
+		switch string(r.Value) {
+		case "undecodable":
+			return store.Change{}, false, errors.New("no text")
+		case "panic":
+			panic("boom")
+		}
+		return store.Change{Key: r.Key, Value: append([]byte("<"), r.Value...), Time: r.Time}, r.Key != nil, nil
+	}}
+	record := func(offset int64, key, value string) kafka.Record {
+		r := kafka.Record{Offset: offset, Value: []byte(value), Time: 9}
+		if key != "" {
+			r.Key = []byte(key)
+		}
+		return r
+	}
+	b := &kafka.Batch{Records: []kafka.Record{record(3, "a", "1"), record(4, "", "no key"), record(5, "a", "undecodable"), record(6, "b", "2"), record(7, "c", "panic")}}
+	got, err := l.changes(nil, b, 7)
+	require.NoError(t, err)
+	assert.Equal(t, []store.Change{{Key: []byte("a"), Value: []byte("<1"), Time: 9}, {Key: []byte("b"), Value: []byte("<2"), Time: 9}}, got)
+	_, err = l.changes(nil, b, 8)
+	require.ErrorContains(t, err, "record at offset 7: panic: boom")
+	assert.ErrorContains(t, err, "plan_test.go")
 }

@@ -146,6 +146,42 @@ func TestPlan(t *testing.T) {
 	})
 }
 
+func TestGlobalTopicsAreNotTheGroups(t *testing.T) {
+	simulate(t, []string{"clicks:6", "names:3"}, func(w *world) {
+		g := build().sub("<clicks", "=counts").sub("<names", "=names").g
+		g.Subs[1].Global, g.Stores[1].Global, g.Stores[1].Topic, g.Stores[1].Changelog = true, true, "names", false
+		p, err := w.plan(g)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"clicks"}, p.Subscription())
+		assert.Zero(t, p.Subs[1].Tasks)
+		assert.Empty(t, p.Descriptions()[1], "no member has anything to say of it")
+		assert.Len(t, p.Tasks(), 6)
+		assert.Equal(t, 3, p.Topics["names"].Partitions)
+		assert.NotContains(t, p.Topics, "app-names-changelog")
+
+		g.Nodes[1].Source.Topics = []string{"nobody"}
+		assert.Contains(t, w.refused(g), `"nobody"`)
+	})
+}
+
+func TestTopicsInPlaceOfChangelogsMustNotDelete(t *testing.T) {
+	simulate(t, []string{"rows:2"}, func(w *world) {
+		require.NoError(t, w.b.CreateTopic("kept", 2, "cleanup.policy=compact"))
+		g := build().sub("<rows", "=rows").sub("<kept", "=kept").g
+		for _, s := range g.Stores {
+			s.Topic, s.Changelog = s.Name, false
+		}
+		text := w.refused(g)
+		assert.Contains(t, text, `topic "rows" has cleanup.policy=delete, but store "rows"`)
+		assert.NotContains(t, text, `"kept"`)
+		for _, s := range g.Stores {
+			s.Global = true // a global table is what its topic holds
+		}
+		_, err := w.plan(g)
+		require.NoError(t, err)
+	})
+}
+
 func TestInternalTopicsAreConfiguredAsInKafkaStreams(t *testing.T) {
 	simulate(t, []string{"in:2"}, func(w *world) {
 		g := build().topic("r-repartition", 5).sub("<in", ">r-repartition").sub("<r-repartition", "=s").g
