@@ -58,6 +58,7 @@ type Driver struct {
 	stores    map[string][]store.Engine // by partition
 	budget    *memory.Budget
 	committed map[kafka.TopicPartition]kafka.OffsetMeta
+	commits   int
 	dropped   map[string]int
 	steps     int // records processed
 	failures  []failure.Report

@@ -21,6 +21,7 @@ type options struct {
 	maxIdle     time.Duration
 	manual      bool
 	maxRecord   int
+	stateDir    string
 	decode      failure.Policy
 	process     failure.Policy
 	produce     failure.Policy
@@ -46,6 +47,11 @@ func MaxIdle(d time.Duration) Option { return option(func(o *options) { o.maxIdl
 
 // ManualCommit has the driver commit only when Commit is called. Without it, it commits after each record and each Advance.
 func ManualCommit() Option { return option(func(o *options) { o.manual = true }) }
+
+// StateDir has stores lie in files below dir, as an App's do that are not in memory only: Restart goes on with what is in them and replays the
+// changelogs of the last few commits, Wipe deletes dir. It should be empty, as that of a test's TempDir. Defaults to none: all stores are in memory, and
+// restored from the beginning of their changelogs.
+func StateDir(dir string) Option { return option(func(o *options) { o.stateDir = dir }) }
 
 // MaxRecordBytes is the size of key and value together beyond which a record cannot be written. Defaults to 1 MiB less some
 // bytes, as Kafka's.

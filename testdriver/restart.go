@@ -3,11 +3,15 @@ package testdriver
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 
 	"github.com/millstream-go/millstream/internal/changelog"
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/store/bolt"
 	"github.com/millstream-go/millstream/store/memory"
 )
 
@@ -46,11 +50,36 @@ func (d *Driver) restart(wipe bool) error {
 			errs = append(errs, e.Close(false))
 		}
 	}
+	if wipe {
+		errs = append(errs, d.loseDisk())
+	}
 	if err := errors.Join(append(errs, d.startTasks())...); err != nil {
 		return d.broken(err)
 	}
 	return d.drain()
 }
+
+// loseDisk has stores begin with no files.
+func (d *Driver) loseDisk() error {
+	if d.opt.stateDir == "" {
+		return nil
+	}
+	return os.RemoveAll(d.opt.stateDir)
+}
+
+// newEngine opens what a partition of a store is kept in.
+func (d *Driver) newEngine(s *graph.Store, p int32) (store.Engine, error) {
+	if d.opt.stateDir == "" || s.InMemory || s.Topic != "" {
+		return memory.New(d.budget), nil
+	}
+	e, _, err := bolt.Open(bolt.Options{
+		Path: filepath.Join(d.opt.stateDir, s.Name, strconv.Itoa(int(p))+".db"), Budget: d.budget, NoSync: true, PageSize: 1024,
+	})
+	return e, err
+}
+
+// flushEvery is how many commits a restart may have to replay: few, since tests of restarts have few records.
+const flushEvery = 8
 
 func (d *Driver) changelog(name string) string { return graph.ChangelogTopic(d.opt.application, name) }
 
@@ -68,9 +97,13 @@ func (d *Driver) openStore(s *graph.Store, p int32) (store.Engine, error) {
 	if engines[p] != nil { // kept over a restart
 		return engines[p], nil
 	}
-	e, err := layout.Wrap(s, memory.New(d.budget))
+	under, err := d.newEngine(s, p)
 	if err != nil {
 		return nil, err
+	}
+	e, err := layout.Wrap(s, under)
+	if err != nil {
+		return nil, errors.Join(err, under.Close(false))
 	}
 	engines[p] = e
 	if !s.Changelog && s.Row == nil {
@@ -91,7 +124,8 @@ func (d *Driver) restore(e store.Engine, s *graph.Store, p int32) error {
 		}
 		return e.Restore(changes, store.Checkpoint{Time: d.now})
 	}
-	for _, r := range d.log(d.changelog(s.Name)).partitions[p] {
+	from, _ := e.Checkpoint() // a file has what was committed before
+	for _, r := range d.log(d.changelog(s.Name)).partitions[p][from.Offset:] {
 		changes = append(changes, changelog.Change(r.Key, r.Value, r.Time, r.Headers))
 	}
 	if len(changes) == 0 {

@@ -94,6 +94,7 @@ func (d *Driver) autoCommit() error {
 
 // commit writes the changelogs and commits the offsets that go with them. Between the tasks of one driver nothing can fail.
 func (d *Driver) commit() error {
+	d.commits++
 	for _, x := range d.tasks {
 		if err := x.Flush(); err != nil {
 			return d.broken(err)
@@ -123,6 +124,9 @@ func (d *Driver) cutStore(e task.Engine, p int32) error {
 	epoch, err := e.Cut(emit)
 	if err == nil {
 		e.Settle(epoch, store.Checkpoint{Offset: d.changelogEnd(e.Store, p), Time: d.now})
+		if d.opt.stateDir != "" && d.commits%flushEvery == 0 {
+			err = e.Flush(true)
+		}
 	}
 	return err
 }

@@ -72,12 +72,13 @@ func (e event) String() string {
 type history struct {
 	partitions int
 	manual     bool // commits are events; else each record is committed
+	disk       bool // stores are in files
 	events     []event
 }
 
 func (h history) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d partitions, a commit after each record: %t\n", h.partitions, !h.manual)
+	fmt.Fprintf(&b, "%d partitions, a commit after each record: %t, stores in files: %t\n", h.partitions, !h.manual, h.disk)
 	for i, e := range h.events {
 		fmt.Fprintf(&b, "%4d %v\n", i, e)
 	}
@@ -99,7 +100,7 @@ var abcd = []string{"a", "b", "c", "d"}
 
 // newHistory makes a history for o.
 func newHistory(o oracle, r *rand.Rand) history {
-	h := history{partitions: 1 + r.IntN(3), manual: r.IntN(2) == 0}
+	h := history{partitions: 1 + r.IntN(3), manual: r.IntN(2) == 0, disk: r.IntN(10) == 0}
 	g := generator{o: o, r: r, scale: max(o.scale, 10)}
 	g.clock = r.Int64N(2 * g.scale)
 	n := 5 + r.IntN(55)

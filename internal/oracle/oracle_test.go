@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/millstream-go/millstream/testdriver"
 )
 
+// With -short 20 are enough.
 var (
 	seed      = flag.Uint64("seed", 0, "seed of the histories; 0: another one each time")
 	histories = flag.Int("histories", 100, "how many histories each operator gets")
@@ -36,7 +38,7 @@ type oracle struct {
 	whole  bool // the model is one of all partitions, since time is nothing to it
 	spread bool // rows of several tasks follow from one record: those of different keys come in any order
 	scale  int64
-	clock  bool // histories move the wall clock
+	clock  bool // histories move the wall clock; the model is told of restarts, with which intervals begin anew
 	lossy  bool // the stores are not in a changelog: no disk is lost
 	opts   []testdriver.Option
 	// stores are what the stores hold at the end, as lines, in any order.
@@ -56,12 +58,19 @@ func TestOracles(t *testing.T) {
 		base = rand.Uint64N(1 << 32)
 	}
 	t.Logf("-seed %d", base)
+	enough := *histories
+	if testing.Short() {
+		enough = min(enough, 20)
+	}
 	all := oracles()
 	for _, o := range all {
 		t.Run(o.name, func(t *testing.T) {
+			if *within == 0 {
+				t.Parallel()
+			}
 			end := time.Now().Add(*within / time.Duration(len(all)))
 			n := 0
-			for ; n < *histories && *within == 0 || *within > 0 && time.Now().Before(end); n++ {
+			for ; n < enough && *within == 0 || *within > 0 && time.Now().Before(end); n++ {
 				h := newHistory(o, rand.New(rand.NewPCG(base, uint64(n))))
 				if f := o.run(h); f != nil {
 					o.report(t, h, base, n)
@@ -115,6 +124,7 @@ func (o oracle) run(h history) (f *finding) {
 	at := -1
 	defer func() {
 		if x := recover(); x != nil {
+			b.end()
 			g, ok := x.(gaveUp)
 			if !ok {
 				panic(x)
@@ -129,12 +139,14 @@ func (o oracle) run(h history) (f *finding) {
 		at = i
 		apply(d, e)
 		if diff := o.compare(d, want[i], dropsBefore); diff != "" {
+			b.end()
 			return &finding{i, diff}
 		}
 		dropsBefore = d.Dropped()
 	}
 	at = len(h.events)
 	if diff := o.rest(d, h); diff != "" {
+		b.end()
 		return &finding{at, diff}
 	}
 	if b.end(); b.err != nil {
@@ -151,6 +163,14 @@ func (o oracle) drive(b *bench, h history) *testdriver.Driver {
 		b.Fatalf("build: %v", err)
 	}
 	opts := append([]testdriver.Option{testdriver.Partitions(h.partitions), testdriver.StartAt(time.UnixMilli(0)), testdriver.ApplicationID("oracle")}, o.opts...)
+	if h.disk {
+		dir, err := os.MkdirTemp("", "oracle")
+		if err != nil {
+			b.Fatalf("%v", err)
+		}
+		b.Cleanup(func() { _ = os.RemoveAll(dir) }) // after the driver's own
+		opts = append(opts, testdriver.StateDir(dir))
+	}
 	if h.manual {
 		opts = append(opts, testdriver.ManualCommit())
 	}
@@ -190,7 +210,7 @@ func (o oracle) expected(h history) [][]row {
 	var seen []event
 	var at []int
 	for i, e := range h.events {
-		if e.kind == restart || e.kind == wipe {
+		if (e.kind == restart || e.kind == wipe) && !o.clock {
 			continue
 		}
 		if e.kind == record && o.arrive != nil {

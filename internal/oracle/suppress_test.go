@@ -41,6 +41,10 @@ func suppressions() []oracle {
 			},
 			model: both(written(untilCommit(reduced.table), "out"), written(filter(untilCommit(reduced.table), true, isV), "kept"), drops(true, "in")),
 		}, {
+			name: "throttle", inputs: in, scale: 10, clock: true,
+			build: func(b *stream.Builder) { toOut(table.Throttle(source(b), ms(20), "s"), "out") },
+			model: both(written(throttled(20, t), "out"), lost),
+		}, {
 			name: "suppress-for", inputs: in, scale: 10,
 			build: func(b *stream.Builder) { toOut(table.SuppressFor(source(b), ms(10), "s", table.Unbounded()), "out") },
 			model: both(written(untilTime(10, noLimit, t), "out"), lost),

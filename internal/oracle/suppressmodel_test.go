@@ -126,3 +126,39 @@ func timeOf(h []event, n int) int64 {
 	}
 	return -1
 }
+
+// throttled sends the last change of each key when the clock has passed the end of an interval, the first of which begins with the task:
+// by the times of their first changes and by key; nothing of a row that was not there before and is not there now.
+func throttled(every int64, t tableModel) tableModel {
+	return func(h []event) [][]change {
+		out := make([][]change, len(h))
+		held, first := map[string]change{}, map[string]change{}
+		next := every
+		for i, cs := range t(h) {
+			for _, c := range cs {
+				if _, is := held[c.key]; !is {
+					first[c.key] = c
+				}
+				held[c.key] = c
+			}
+			switch e := h[i]; {
+			case e.kind == restart || e.kind == wipe:
+				next = e.now + every
+				continue
+			case e.kind != advance || e.now < next:
+				continue
+			}
+			next = h[i].now - (h[i].now-next)%every + every
+			for _, c := range held {
+				if c.old = first[c.key].old; c.new.ok || c.old.ok {
+					out[i] = append(out[i], c)
+				}
+			}
+			slices.SortFunc(out[i], func(a, b change) int {
+				return cmp.Or(cmp.Compare(first[a.key].at, first[b.key].at), cmp.Compare(a.key, b.key))
+			})
+			clear(held)
+		}
+		return out
+	}
+}
