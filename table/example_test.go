@@ -260,6 +260,18 @@ func ExampleKTable_Store() {
 	// Output: 2 true <nil>
 }
 
+func ExampleKTable_Stamped() {
+	b := stream.NewBuilder()
+	n := table.Count(stream.GroupByKey(stream.From(b, texts)), "counts")
+
+	d := run(b)
+	testdriver.Input(d, texts).At(time.UnixMilli(5)).Send("a", "1")
+	testdriver.Input(d, texts).At(time.UnixMilli(3)).Send("a", "2")
+	v, _, err := n.Stamped().In(d).Get("a")
+	fmt.Println(v.Value, v.Time.UnixMilli(), err)
+	// Output: 2 5 <nil>
+}
+
 // Prices change all the time; one change a minute and item is enough for those who read the topic.
 func ExampleSuppressFor() {
 	b := stream.NewBuilder()
