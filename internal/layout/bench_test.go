@@ -2,6 +2,7 @@ package layout_test
 
 import (
 	"encoding/binary"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/store/bolt"
 	"github.com/millstream-go/millstream/store/memory"
 )
 
@@ -118,4 +120,48 @@ func BenchmarkVersions(b *testing.B) {
 			settle()
 		}
 	}
+}
+
+// BenchmarkWindowJoinOnDisk is BenchmarkWindowJoin over a file that has a part of the rows.
+func BenchmarkWindowJoinOnDisk(b *testing.B) {
+	s := graph.Store{Name: "s", Kind: graph.Window, Duplicates: true, Retention: time.Hour, Size: time.Minute}
+	inner, _, err := bolt.Open(bolt.Options{Path: filepath.Join(b.TempDir(), "0.db"), NoSync: true})
+	require.NoError(b, err)
+	e, err := layout.Wrap(&s, inner)
+	require.NoError(b, err)
+	h, err := layout.Handle(&s, e, func() int64 { return 0 })
+	require.NoError(b, err)
+	key, value, at := make([]byte, 0, 8), make([]byte, 100), int64(0)
+	each := func(store.WindowEntry, error) bool { return true }
+	put := func(i int) {
+		key = numbered(key, i%benchKeys)
+		at += 5
+		if _, err := h.Windows.Put(key, at, value, at); err != nil {
+			b.Fatal(err)
+		}
+	}
+	flush := func(i int) {
+		epoch, err := e.Cut(func(store.Change) error { return nil })
+		require.NoError(b, err)
+		e.Settle(epoch, store.Checkpoint{Offset: int64(i)})
+		require.NoError(b, e.Flush(true))
+	}
+	for i := range 500_000 {
+		put(i)
+	}
+	flush(1)
+	inner.Trim()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		put(i)
+		h.Windows.Visit(key, at-60_000, at+60_000, each)
+		if i%500_000 == 499_999 {
+			b.StopTimer()
+			flush(i)
+			inner.Trim()
+			b.StartTimer()
+		}
+	}
+	b.StopTimer()
+	require.NoError(b, e.Close(false))
 }

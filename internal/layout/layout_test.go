@@ -3,6 +3,7 @@ package layout_test
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"iter"
@@ -10,11 +11,13 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/layout"
 	"github.com/millstream-go/millstream/store"
@@ -40,6 +43,20 @@ var places = map[string]func(t testing.TB) func() store.Engine{
 			return e
 		}
 	},
+	// One that is killed in the middle of flushes now and then.
+	"bolt that dies": func(t testing.TB) func() store.Engine {
+		path, flushes := filepath.Join(t.TempDir(), "0.db"), new(atomic.Uint32)
+		hook := func(p crashpoint.Point) {
+			if p == crashpoint.FlushHalf && flushes.Add(1)%23 == 0 {
+				panic(crashpoint.Dead)
+			}
+		}
+		return func() store.Engine {
+			e, _, err := bolt.Open(bolt.Options{Path: path, NoSync: true, TransactionBytes: 2 << 10, PageSize: 1024, RewriteRows: 300, Hook: hook})
+			require.NoError(t, err)
+			return e
+		}
+	},
 }
 
 // base is what all histories share: a store, its changelog, and what was settled.
@@ -48,7 +65,6 @@ type base struct {
 	rand   *rand.Rand
 	spec   *graph.Store
 	open   func() store.Engine
-	disk   bool
 	e      store.Engine
 	log    []store.Change
 	cuts   []cut
@@ -61,7 +77,7 @@ type cut struct {
 }
 
 func newBase(t testing.TB, spec *graph.Store, place string, seed uint64) *base {
-	b := &base{t: t, rand: rand.New(rand.NewPCG(seed, 7)), spec: spec, open: places[place](t), disk: place == "bolt"}
+	b := &base{t: t, rand: rand.New(rand.NewPCG(seed, 7)), spec: spec, open: places[place](t)}
 	b.start()
 	return b
 }
@@ -100,13 +116,21 @@ func (b *base) settle() int {
 	return n
 }
 
+func (b *base) flush() { b.unlessDead(b.e.Flush(b.rand.IntN(2) == 0)) }
+
+func (b *base) unlessDead(err error) {
+	if !errors.Is(err, crashpoint.Dead) {
+		require.NoError(b.t, err)
+	}
+}
+
 func checkpoint(n int) store.Checkpoint {
 	return store.Checkpoint{TopicID: [16]byte{1}, Offset: int64(n), Time: time.UnixMilli(int64(n)).UTC()}
 }
 
 // reopen closes the store, perhaps loses the disk, and restores it from its changelog in batches.
 func (b *base) reopen() {
-	require.NoError(b.t, b.e.Close(b.rand.IntN(2) == 0))
+	b.unlessDead(b.e.Close(b.rand.IntN(2) == 0))
 	b.cuts = nil
 	b.start()
 	if b.rand.IntN(3) == 0 {
@@ -125,7 +149,12 @@ func (b *base) reopen() {
 
 var keys = []string{"", "a", "a\x00", "a\x00\x00", "a\x00\xff", "ab", "b", "\x00", "\xff", "\xff\xff", "longer key with more in it"}
 
-func (b *base) key() []byte { return []byte(keys[b.rand.IntN(len(keys))]) }
+func (b *base) key() []byte {
+	if b.rand.IntN(3) == 0 { // many, so that a flush takes several transactions
+		return fmt.Appendf(nil, "n%03d", b.rand.IntN(150))
+	}
+	return []byte(keys[b.rand.IntN(len(keys))])
+}
 
 // time returns a time around the latest one, which it moves now and then.
 func (b *base) time() int64 {
@@ -419,7 +448,7 @@ func (r *rows) steps() []step {
 		{200, r.put}, {40, r.delete}, {60, r.get}, {60, r.fetch}, {20, r.scan}, {3, r.deleteAll}, {4, r.observe},
 		{20, func() { r.cut(); r.before = append(r.before, r.snap()) }},
 		{16, func() { r.before = r.before[r.settle():] }},
-		{3, func() { require.NoError(r.t, r.e.Flush(r.rand.IntN(2) == 0)) }},
+		{3, r.flush},
 		{3, func() { require.NoError(r.t, r.e.Undo()); r.cuts = nil; r.back(); r.scan() }},
 		{3, func() {
 			r.reopen()
@@ -579,11 +608,15 @@ func (m *table) asOf() {
 }
 
 func (m *table) history() {
-	key, from, backward := m.key(), m.time(), m.rand.IntN(2) == 0
+	from := m.time()
 	to := from + m.rand.Int64N(100) - 5
 	if m.rand.IntN(3) == 0 {
 		from = 0
 	}
+	m.historyOf(m.key(), from, to, m.rand.IntN(2) == 0)
+}
+
+func (m *table) historyOf(key []byte, from, to int64, backward bool) {
 	want := []store.Version{}
 	for i, x := range m.keys[string(key)] {
 		v := m.version(string(key), i)
@@ -617,6 +650,9 @@ func (m *table) check() {
 	slices.SortFunc(want, byKey)
 	require.Equal(m.t, want, got)
 	require.Equal(m.t, m.observed, m.handle().Versions.ObservedTime())
+	for k := range m.keys {
+		m.historyOf([]byte(k), 0, math.MaxInt64, false)
+	}
 }
 
 // compacted checks that the last record of each key in the changelog is its latest version.
@@ -642,7 +678,7 @@ func TestVersions(t *testing.T) {
 					{200, m.put}, {60, m.get}, {100, m.asOf}, {60, m.history}, {5, m.check},
 					{20, func() { m.cut(); m.before = append(m.before, m.snap()) }},
 					{16, func() { m.before = m.before[m.settle():] }},
-					{3, func() { require.NoError(m.t, m.e.Flush(m.rand.IntN(2) == 0)) }},
+					{3, m.flush},
 					{3, func() { require.NoError(m.t, m.e.Undo()); m.cuts = nil; m.back(); m.check() }},
 					{3, func() { m.compacted(); m.reopen(); m.back(); m.check() }},
 				})
