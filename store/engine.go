@@ -77,7 +77,7 @@ type Engine interface {
 	// Expire says, in the current epoch, that nobody asks for the rows with from <= key < to any more, nor writes them: unless the epoch
 	// is undone, after which all of them are there. Once it has settled they go, some time, without being visited one by one by the caller
 	// and without a word to Cut; until then reads may find them. What was said of the same from before, with a lower to, is included.
-	// The engine keeps from and to.
+	// The engine keeps from and to. Before a Restore, it is as if it had been said by an epoch that has settled.
 	Expire(from, to []byte)
 	// Settle says that Kafka has accepted all epochs up to this one and that the changelog ends at c for it. The engine
 	// may write them to disk from now on, in its own time. c is ignored by engines without disk.

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"math"
 	"testing"
@@ -249,4 +250,23 @@ func TestWhatOthersWroteIsWrittenOver(t *testing.T) {
 	}
 	assert.Equal(t, []string{"a @ 00.000", "b @ 00.001", "c @ 00.002"}, again(x, []byte("k")))
 	assert.Equal(t, []string{"null @ 00.099"}, again(x, []byte("other")))
+}
+
+// TestARestoreKeepsNoMoreThanTheStore restores a changelog that has much more than the store keeps.
+func TestARestoreKeepsNoMoreThanTheStore(t *testing.T) {
+	e := memory.New(nil)
+	l, err := newLog(&graph.Store{Name: "s", Kind: graph.Window, Retention: time.Hour, ByTime: true}, e)
+	require.NoError(t, err)
+	const batch, hour = 1000, int64(time.Hour / time.Millisecond)
+	for n := range int64(50) {
+		var changes []store.Change
+		for i := range int64(batch) {
+			key := l.shape.appendLogged(nil, row{key: binary.BigEndian.AppendUint32(nil, uint32(i)), start: n*hour/2 + i})
+			changes = append(changes, store.Change{Key: key, Value: []byte("v")})
+		}
+		require.NoError(t, l.Restore(changes, store.Checkpoint{Offset: n + 1}))
+		rows, err := e.Len()
+		require.NoError(t, err)
+		require.LessOrEqual(t, rows, int64(2*4*batch+1), "rows and index, of four half hours at most")
+	}
 }

@@ -302,6 +302,7 @@ func (l *Log) Restore(changes []store.Change, c store.Checkpoint) error {
 		return l.restoreVersions(changes, c)
 	}
 	l.changes = l.changes[:0]
+	keys := make([]byte, 0, l.restoredKeys(changes))
 	for _, ch := range changes {
 		r, err := l.shape.parseLogged(ch.Key)
 		if err != nil {
@@ -312,22 +313,40 @@ func (l *Log) Restore(changes []store.Change, c store.Checkpoint) error {
 			l.seq = r.seq
 		}
 		if !l.expired(l.shape.at(r)) {
-			l.restoreRow(r, ch)
+			keys = l.restoreRow(keys, r, ch)
 		}
 	}
 	return l.apply(c)
 }
 
-func (l *Log) restoreRow(r row, c store.Change) {
-	if l.index {
-		i := store.Change{Key: l.shape.appendIndex(nil, r), Time: c.Time}
-		if c.Value != nil {
-			i.Value = []byte{}
-		}
-		l.changes = append(l.changes, i)
+// restoredKeys returns about how many bytes the local keys of changes have.
+func (l *Log) restoredKeys(changes []store.Change) (n int) {
+	for i := range changes {
+		n += len(changes[i].Key) + headLen + 4
 	}
-	c.Key = l.shape.appendRow(make([]byte, 0, headLen+len(r.key)+24), r)
+	if l.index {
+		n *= 2
+	}
+	return n
+}
+
+// restoreRow adds a row to what the engine gets. Keys stand in a memory that all of them share.
+func (l *Log) restoreRow(keys []byte, r row, c store.Change) []byte {
+	at := len(keys)
+	keys = l.shape.appendRow(keys, r)
+	c.Key = keys[at:len(keys):len(keys)]
 	l.changes = append(l.changes, c)
+	if !l.index {
+		return keys
+	}
+	at = len(keys)
+	keys = l.shape.appendIndex(keys, r)
+	i := store.Change{Key: keys[at:len(keys):len(keys)], Time: c.Time}
+	if c.Value != nil {
+		i.Value = emptyValue
+	}
+	l.changes = append(l.changes, i)
+	return keys
 }
 
 // apply hands restored rows to the engine, with what the store knows of itself.
@@ -336,6 +355,7 @@ func (l *Log) apply(c store.Checkpoint) error {
 		l.changes = append(l.changes, store.Change{Key: metaKey, Value: appendMeta(nil, now), Time: max(now.observed, 0)})
 		l.saved = now
 	}
+	l.giveUp() // a changelog keeps more than the store: without this all of it would be here at once
 	err := l.Engine.Restore(l.changes, c)
 	clear(l.changes)
 	l.changes, l.at = l.changes[:0], c

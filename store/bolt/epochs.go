@@ -215,6 +215,7 @@ func (e *Engine) Restore(changes []store.Change, c store.Checkpoint) error {
 		e.debt += int64(len(ch.Key) + len(ch.Value) + changeOverhead)
 	}
 	e.accept(c)
+	e.expired.Accept()
 	e.grown = max(0, e.account.Used()-before)
 	if e.wantsSeal(e.relieve()) {
 		e.sealSettled()

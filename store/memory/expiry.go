@@ -19,6 +19,13 @@ func (x *Expiries) Add(epoch uint64, from, to []byte) {
 	*x = append(*x, Expiry{From: from, To: to, epoch: epoch})
 }
 
+// Accept has all ranges be as if their epochs had settled.
+func (x *Expiries) Accept() {
+	for i := range *x {
+		(*x)[i].epoch = 0
+	}
+}
+
 // Undo forgets the ranges of epochs after the one that settled last.
 func (x *Expiries) Undo(settled uint64) {
 	*x = slices.DeleteFunc(*x, func(e Expiry) bool { return e.epoch > settled })
@@ -88,3 +95,29 @@ func (t *Table) Drop(x Expiry, limit int) (n int, done bool) {
 		from = last
 	}
 }
+
+// Ordered is whether the table keeps its entries in order. Drop puts them in order, which takes long for many; Sweep does without.
+func (t *Table) Ordered() bool { return t.order.Load() != nil }
+
+// Sweep looks at up to limit places of the index, from the one at on, and removes what is in a range. It returns where to go on, and done
+// at the end of the index. Entries that an unsettled epoch has written stay.
+func (t *Table) Sweep(ranges []Expiry, at, limit int) (next int, done bool) {
+	for x := &t.index; at < len(x.slots) && limit > 0; limit-- {
+		s := x.slots[at]
+		if s == 0 {
+			at++
+			continue
+		}
+		r := ref(s)
+		if e := entry(t.arena.bytes(r)); t.pending(e.epoch()) || !Contains(ranges, e.key()) {
+			at++
+			continue
+		}
+		t.count(r, Absent)
+		t.remove(r) // what comes behind may move up to this place
+	}
+	return at, at >= len(t.index.slots)
+}
+
+// Places returns how many places the index has.
+func (t *Table) Places() int { return len(t.index.slots) }
