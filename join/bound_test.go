@@ -12,6 +12,7 @@ import (
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
+	"github.com/millstream-go/millstream/testdriver"
 )
 
 // bySubject writes the topic into the bytes, as a schema registry has a schema for each topic.
@@ -51,4 +52,20 @@ func TestSerdesOfJoinsAreBoundToEachChangelog(t *testing.T) {
 	})
 	send(d, "rows a=x@1", "left a=1@1", "left a=2@20")
 	assert.Equal(t, "a=1+x@1 left", taken(d))
+}
+
+func TestSerdesOfJoinsOfTablesAreBoundToEachTopic(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) {
+		l := rowsOf(b, "left").WithSerdes(bySubject{}, bySubject{})
+		r := rowsOf(b, "right").WithSerdes(bySubject{}, bySubject{})
+		fk := foreigns(l, r).WithSerdes(bySubject{}, bySubject{})
+		groups := table.GroupBy(fk, func(_, v string) (string, string, bool) { return v[:1], v, true }).WithSerdes(bySubject{}, bySubject{})
+		agg := table.AggregateRows(groups, "agg", table.Zero,
+			func(_, v, agg string) string { return agg + "+" + v }, func(_, v, agg string) string { return agg + "-" + v })
+		stream.To(table.ToStream(outers(fk, agg.WithSerdes(bySubject{}, bySubject{}))), joined)
+	}) // one partition: where a key's bytes differ from topic to topic, so does its partition
+	send(d, "left k=f|1@1", "right f=X@2", "left k=g|2@3")
+	d.Restart()
+	send(d, "right g=Y@4", "left k@5")
+	assert.Equal(t, map[string]string{"f": "none++f|1+X-f|1+X", "g": "none++g|2+Y-g|2+Y"}, testdriver.Table(testdriver.Output(d, joined)))
 }

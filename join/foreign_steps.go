@@ -16,7 +16,8 @@ import (
 func (x *foreignKey[K, L, FK, R, O]) subscribe(c *plan.Compile) (plan.Out, error) {
 	g := &graph.Node{Op: "foreign-key-subscribe", Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
 		topic := graph.FullName(env, x.registration())
-		key, err := rowserde.ForTopic(x.with.key, topic+"-pk", true)
+		// The key comes back as that of the answer, so it is written as one.
+		key, err := rowserde.ForTopic(x.with.key, graph.FullName(env, x.response()), true)
 		value, err2 := rowserde.ForTopic(x.with.left, topic+"-vh", false)
 		fk, err3 := rowserde.ForTopic(x.with.foreignKey, topic+"-fk", true)
 		if err := errors.Join(err, err2, err3); err != nil {
