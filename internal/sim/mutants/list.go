@@ -73,7 +73,7 @@ var mutants = []mutant{
 	}}},
 	{"a global checkpoint is ahead of its rows", []edit{{
 		// What was queued when a process was killed is never read again.
-		"internal/global/follower.go",
+		"internal/global/loop.go",
 		"		c.Offsets[p] = f.position(p)\n",
 		"		c.Offsets[p] = f.position(p) + 3\n",
 	}}},
