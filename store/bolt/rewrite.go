@@ -165,7 +165,7 @@ func (w *write) spread() bool {
 }
 
 // outdated is whether a good part of the file has expired. Rows that have are left where they are until then: bbolt would look each of
-// them up to delete it, which takes longer than to copy three others.
+// them up to delete it, which takes longer than to copy four others.
 func (w *write) outdated() (yes bool) {
 	f := w.f.file
 	if len(w.t.expired) == 0 || f.db == nil || w.t.view {
@@ -191,7 +191,7 @@ func (w *write) outdated() (yes bool) {
 	}
 	c := leafCount{t: t, depth: t.depth(), within: w.t.expired}
 	c.count(t.root, 1, nil)
-	return c.expired >= leastExpired && c.expired*4 >= c.all
+	return c.expired >= leastExpired && c.expired*5 >= c.all
 }
 
 // leastExpired is how many pages have to be expired for a file to be written anew.
