@@ -276,6 +276,12 @@ func collect(t testing.TB, seq iter.Seq2[store.WindowEntry, error]) []line {
 }
 
 func (r *rows) write(l line, delete bool) {
+	there := func(x line) bool {
+		return x.key == l.key && x.start == l.start && x.end == l.end && r.at(x) > r.observed-retention
+	}
+	if delete && r.spec.Duplicates && !slices.ContainsFunc(r.all, there) {
+		return // nothing is deleted, and nothing goes to the changelog
+	}
 	r.observed = max(r.observed, r.at(l))
 	if r.at(l) <= r.observed-retention {
 		return

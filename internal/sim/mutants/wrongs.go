@@ -267,4 +267,19 @@ var wrongs = []wrong{
 	{"throttle", "what was held back before a crash is forgotten", []edit{
 		{"internal/buffer/keyed.go", "\t\tb.order = append(b.order, entry{due, string(e.Key)})\n", "\t\t_ = due\n"},
 	}},
+	{"window-store", "rows are there a moment too long", []edit{
+		{"internal/layout/log.go", "{ return t <= l.observed-l.retention }", "{ return t < l.observed-l.retention }"},
+	}},
+	{"window-store-duplicates", "the numbers of rows begin anew after a crash", []edit{
+		{"internal/layout/log.go", "if l.dups && int32((r.seq-l.seq)<<1) > 0 {", "if l.dups && int32((r.seq-l.seq)<<1) > 1<<20 {"},
+	}},
+	{"session-store", "sessions that begin later are found too", []edit{
+		{"internal/layout/scan.go", "if r.start <= s.startTo && !s.out", "if r.start <= s.startTo+5 && !s.out"},
+	}},
+	{"versioned-store", "the newest of the older versions is lost when it is retired", []edit{
+		{"internal/layout/versions.go", "\tgone := versionOf(stored) == nil\n\tif to > l.observed-l.retention {", "\tgone := versionOf(stored) == nil\n\tif to > l.observed-l.retention+20 {"},
+	}},
+	{"stream-self-join-on-one-store", "a record does not meet itself", []edit{
+		{"internal/op/stream_join.go", "\tj.partner = true\n\tj.err = j.result(e)", "\tj.partner = true\n\tif e.Start == j.at {\n\t\treturn true\n\t}\n\tj.err = j.result(e)"},
+	}},
 }
