@@ -21,7 +21,8 @@ type Events struct {
 	Dropped func(DropInfo)
 	// Failure is called for each record that failed, whatever the policy does with it.
 	Failure func(failure.Report)
-	// Assigned is called with all tasks that the App has after a rebalance, as "0_3": sub-topology 0, partition 3.
+	// Assigned is called with all tasks that the App has after a rebalance, as "0_3": sub-topology 0, partition 3. One for which there are
+	// none is told so once.
 	Assigned func(tasks []string)
 	// Commit is called after each commit of a worker.
 	Commit func(CommitInfo)

@@ -3,6 +3,7 @@ package millstream_test
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,4 +117,28 @@ func names(ts []millstream.TaskInfo) []string {
 		out = append(out, t.ID)
 	}
 	return out
+}
+
+// There are more members than tasks: who has none is ready to take over.
+func TestAMemberWithoutTasksIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("out", 1))
+		first := start(t, upper(t), config(t, b))
+		time.Sleep(10 * time.Second)
+		cfg := config(t, b)
+		var told atomic.Int64
+		cfg.Events.Assigned = func([]string) { told.Add(1) }
+		second := start(t, upper(t), cfg)
+		time.Sleep(30 * time.Second)
+		require.NoError(t, second.Ready())
+		assert.Equal(t, millstream.Running, second.State())
+		assert.Empty(t, second.Tasks())
+		assert.EqualValues(t, 1, told.Load())
+		first.stop()
+		time.Sleep(10 * time.Second)
+		assert.Len(t, second.Tasks(), 1)
+		assert.EqualValues(t, 2, told.Load())
+		require.NoError(t, second.Ready())
+		second.stop()
+	})
 }

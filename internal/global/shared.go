@@ -27,7 +27,8 @@ var errReadOnly = errors.New("a global store is written by its topic")
 //
 // Engines have one owner, and Get's bytes live until the next call on the engine, whoever makes it. So each call has the lock, and what it
 // finds is copied under it: no lock is held while a user's function or serde runs, and none over two calls. Readers have it together (see
-// store.Readable), the writer and scans have it alone, scans for some rows at a time.
+// store.Readable), so that one that has to read from the file holds up none that finds its row in memory; the writer and scans have it
+// alone, scans for some rows at a time.
 //
 // What was considered instead: a copy of the store for each worker multiplies its memory; handing a look-up to the follower's goroutine, as
 // queries do, costs a task two switches of goroutines a record; a lock for a whole round of a worker would hold the follower up for
