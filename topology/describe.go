@@ -31,7 +31,9 @@ func (s Subtopology) describe(b *strings.Builder) {
 	for _, n := range s.Nodes {
 		d.node(b, n)
 	}
-	b.WriteByte('\n')
+	if !s.Global {
+		b.WriteByte('\n')
+	}
 }
 
 // described is a sub-topology about to be described.

@@ -64,7 +64,12 @@ func programs() map[string]program {
 		emitOnClose,
 		cogroups,
 	} {
-		maps.Copy(all, group)
+		for name, p := range group {
+			if _, twice := all[name]; twice {
+				panic("topology " + name + " is written twice")
+			}
+			all[name] = p
+		}
 	}
 	return all
 }

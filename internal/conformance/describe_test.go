@@ -195,3 +195,33 @@ func (d described) places(given map[string]bool) []string {
 	slices.Sort(out)
 	return out
 }
+
+// TestDescribeIsWrittenAsByKafkaStreams compares descriptions letter by letter, but for the names of some steps and the numbers of
+// sub-topologies: global ones come last here.
+func TestDescribeIsWrittenAsByKafkaStreams(t *testing.T) {
+	known, ours := specs(t), programs()
+	for name, names := range map[string][]string{
+		"named-pipeline": {": agg ", ": win ", "--> agg", "--> win", "<-- agg", "<-- win", ": sup ", ": sup-store ", "--> sup", "--> sup-store", "<-- sup", "<-- sup-store"},
+		"global-table-inner-join-by-value": {
+			"KSTREAM-SOURCE-0000000001", "global-rows-source", "KTABLE-SOURCE-0000000002", "global-rows", "global-STATE-STORE-0000000000", "global-rows",
+			"KSTREAM-SOURCE-0000000003", "source-1", "KSTREAM-LEFTJOIN-0000000004", "global-join-1", "KSTREAM-SINK-0000000005", "sink-1",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			theirs, made := strings.NewReplacer(names...).Replace(known[name].Describe), ours[name].topology(t).Describe()
+			assert.Equal(t, subTexts(theirs), subTexts(made))
+		})
+	}
+}
+
+var subHead = regexp.MustCompile(`Sub-topology: \d+`)
+
+// subTexts returns the text of each sub-topology, and what stands before the first.
+func subTexts(text string) []string {
+	parts := subHead.Split(text, -1)
+	for i := range parts {
+		parts[i] = strings.TrimSuffix(parts[i], "  ") // in front of the next
+	}
+	slices.Sort(parts)
+	return parts
+}

@@ -53,15 +53,6 @@ var suppressions = map[string]program{
 	"suppress-final-session-gap5-nograce":   finalCount(window.Sessions(ms(5)), hour),
 	"suppress-final-sliding-diff10-nograce": finalCount(window.Sliding(ms(10))),
 	"suppress-final-sliding-diff10-grace7":  finalCount(window.Sliding(ms(10)).Grace(ms(7))),
-	"named-pipeline": {build: func(b *stream.Builder) {
-		s := stream.FilterRecords(from(b, "in").Named("src"), func(r rec) bool { return !r.Tombstone }).Named("non-null")
-		g := stream.GroupByKey(selectKey(s, byValue).Named("by-value")).Named("grp")
-		t := table.AggregateWindows(g, window.Tumbling(ms(10)), "win", table.Zero, append3, hour)
-		m := stream.Map(table.ToStream(table.SuppressUntilClose(t, "sup-store", table.Unbounded())).Named("str"), func(k windowKey, v string) (string, string) {
-			return wkey(k), v
-		})
-		to(m.Named("render"), "out")
-	}},
 	"suppress-of-filtered-table": {build: func(b *stream.Builder) {
 		f := table.Filter(unnamed(b, "in"), func(_, v string) bool { return v != "x" })
 		toTexts(table.SuppressFor(f, ms(5), "sup", table.Unbounded()), "out")

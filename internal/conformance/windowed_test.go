@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
@@ -99,17 +98,6 @@ var timeWindows = map[string]program{
 	"windowed-count-filter-at-least-2": {numbers: []string{"win"}, build: func(b *stream.Builder) {
 		t := table.CountWindows(stream.GroupByKey(from(b, "in")), tumbling(10), "win", hour)
 		to(rendered(table.Filter(t, func(_ windowKey, n int64) bool { return n >= 2 }), dec), "out")
-	}},
-	"windowed-count-regrouped-by-key": {numbers: []string{"totals"}, build: func(b *stream.Builder) {
-		t := table.CountWindows(stream.GroupByKey(from(b, "in")), tumbling(10), automatic)
-		g := table.GroupBy(t, func(k windowKey, n int64) (string, int64, bool) { return k.Key, n, true }).Named("total")
-		toNumbers(table.AggregateRows(g, "totals", table.Zero,
-			func(_ string, n, sum int64) int64 { return sum + n }, func(_ string, n, sum int64) int64 { return sum - n }), "out")
-	}},
-	"windowed-counts-left-joined": {numbers: []string{"lc", "rc"}, build: func(b *stream.Builder) {
-		l := table.CountWindows(stream.GroupByKey(from(b, "left")), tumbling(0), "lc", hour)
-		r := table.CountWindows(stream.GroupByKey(from(b, "right")), tumbling(0), "rc", hour)
-		to(rendered(join.TableTableLeft(l, r, func(x, y int64, ok bool) string { return dec(x) + "/" + str(dec(y), !ok) }), same), "out")
 	}},
 	"process-echo-into-window-count": {build: func(b *stream.Builder) {
 		echo := stream.Process(from(b, "in"), "echo-late", func(c *ctx) (func(rec) error, error) {

@@ -115,7 +115,9 @@ func (p *randomProgram) out(s strs) {
 }
 
 // pick returns a stream, mostly one of the last.
-func (p *randomProgram) pick() strs { return p.streams[len(p.streams)-1-p.r.IntN(min(3, len(p.streams)))] }
+func (p *randomProgram) pick() strs {
+	return p.streams[len(p.streams)-1-p.r.IntN(min(3, len(p.streams)))]
+}
 
 func (p *randomProgram) add(s ...strs) { p.streams = append(p.streams, s...) }
 
