@@ -25,6 +25,8 @@ const (
 type spec struct {
 	kafka.TopicSpec
 	changelog bool
+	// least is how many milliseconds a setting has to come to at least: before, the broker would take away what the store still keeps.
+	least map[string]int64
 }
 
 func (p *Planner) specs(plan *Plan, n *names, counts map[string]int) []spec {
@@ -38,7 +40,7 @@ func (p *Planner) specs(plan *Plan, n *names, counts map[string]int) []spec {
 		for _, st := range n.g.Subs[i].Stores {
 			if st.Changelog && s.Tasks > 0 {
 				c := p.spec(s.Changelogs[st.Name], s.Tasks, changelogConfig(st), st.Config)
-				c.changelog = true
+				c.changelog, c.least = true, least(st)
 				out = append(out, c)
 			}
 		}
@@ -60,6 +62,17 @@ func changelogConfig(s *graph.Store) map[string]string {
 		config["min.compaction.lag.ms"] = kept
 	}
 	return config
+}
+
+// least is how long the changelog of a store has to keep records.
+func least(s *graph.Store) map[string]int64 {
+	switch s.Kind {
+	case graph.Window, graph.Session:
+		return map[string]int64{"retention.ms": s.Retention.Milliseconds()}
+	case graph.Versioned:
+		return map[string]int64{"min.compaction.lag.ms": s.Retention.Milliseconds()}
+	}
+	return nil
 }
 
 func (p *Planner) spec(name string, partitions int, config, own map[string]string) spec {
@@ -148,6 +161,14 @@ func (s spec) fits(config map[string]string) error {
 		if has && !want {
 			errs = append(errs, invalidf("internal topic %q has %s=%s, but needs %s: what is in it would be lost; correct it with kafka-configs",
 				s.Name, cleanupPolicy, config[cleanupPolicy], s.Config[cleanupPolicy]))
+		}
+	}
+	for name, want := range s.least {
+		has, err := strconv.ParseInt(config[name], 10, 64)
+		deletes := name != "retention.ms" || policies(config[cleanupPolicy])["delete"]
+		if err == nil && has >= 0 && has < want && deletes {
+			errs = append(errs, invalidf("internal topic %q has %s=%d, but its store keeps rows for %d ms: what is in it would be lost; correct it with kafka-configs",
+				s.Name, name, has, want))
 		}
 	}
 	if has, ok := config[timestampType]; s.changelog && ok && has != s.Config[timestampType] {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -206,6 +207,40 @@ func TestInternalTopicsAreConfiguredAsInKafkaStreams(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, plan.Topics, again.Topics)
 	})
+}
+
+func TestChangelogsKeepWhatStoresKeep(t *testing.T) {
+	for _, c := range []struct {
+		kind     graph.StoreKind
+		want     map[string]string
+		short    string // of the settings that must not be less
+		compact  string // what that means nothing for
+		keepsFor time.Duration
+	}{
+		{graph.Window, map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "90000000"}, "retention.ms", "compact", time.Hour},
+		{graph.Session, map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "90000000"}, "retention.ms", "compact", time.Hour},
+		{graph.Versioned, map[string]string{"cleanup.policy": "compact", "min.compaction.lag.ms": "86400001"}, "min.compaction.lag.ms", "", time.Millisecond},
+	} {
+		simulate(t, []string{"in:1"}, func(w *world) {
+			g := build().sub("<in", "=s").g
+			g.Stores[0].Kind, g.Stores[0].Retention = c.kind, c.keepsFor
+			_, err := New(g, Config{Application: "app"}, w.admin).Plan(w.ctx)
+			require.NoError(t, err)
+			got, err := w.admin.TopicConfig(w.ctx, "app-s-changelog")
+			require.NoError(t, err)
+			for k, v := range c.want {
+				assert.Equal(t, v, got[k], k)
+			}
+			g.Stores[0].Config = map[string]string{c.short: "0"}
+			_, err = New(g, Config{Application: "short"}, w.admin).Plan(w.ctx)
+			assert.ErrorContains(t, err, c.short+"=0, but its store keeps rows for")
+			if c.compact != "" {
+				g.Stores[0].Config["cleanup.policy"] = c.compact
+				_, err = New(g, Config{Application: "compact"}, w.admin).Plan(w.ctx)
+				assert.NoError(t, err)
+			}
+		})
+	}
 }
 
 func TestWhatIsWrongIsSaid(t *testing.T) {
