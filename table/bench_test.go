@@ -38,6 +38,8 @@ func (e *env) Store(name string) (store.Handle, error) {
 	return layout.Handle(s, e.stores[name], func() int64 { return 0 })
 }
 
+func (e *env) OnCommit(*graph.Node, func() error) func() { return nil }
+
 func (e *env) OperatorTime(*graph.Node) *graph.OperatorTime { return &e.time }
 
 // inlet wires all that follows a node and returns the node's inlet.

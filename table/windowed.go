@@ -189,7 +189,7 @@ func windowing[K, V, A any](x *windowed[K, A], f folds[K, V, A]) wiring {
 			Time: &env.OperatorTime(n).Time, Late: func() { env.Drop(n, graph.Late) }, Out: outs[0].(wire.TableOutlet[window.Key[K], A]),
 		}
 		with.Delete, _ = x.Table.DeleteWhen.(func(window.Key[K], A) bool)
-		agg, err := folding(x, env, f, with)
+		agg, err := folding(x, n, env, f, with)
 		if err != nil {
 			return nil, err
 		}
@@ -203,20 +203,42 @@ func windowing[K, V, A any](x *windowed[K, A], f folds[K, V, A]) wiring {
 }
 
 // folding makes the aggregation of one stream.
-func folding[K, V, A any](x *windowed[K, A], env graph.Env, f folds[K, V, A], with op.Windowing[K, V, A]) (folder[K, V], error) {
+func folding[K, V, A any](x *windowed[K, A], n *graph.Node, env graph.Env, f folds[K, V, A], with op.Windowing[K, V, A]) (folder[K, V], error) {
 	size := x.spec.Size.Milliseconds()
 	if x.spec.Kind == windowspec.Session {
 		rows, err := x.sessions(env)
-		return &op.Sessions[K, V, A]{Windowing: with, Rows: rows, Merge: f.merge, Gap: size}, err
+		if err != nil {
+			return nil, err
+		}
+		x.expire(n, env, rows)
+		return &op.Sessions[K, V, A]{Windowing: with, Rows: rows, Merge: f.merge, Gap: size}, nil
 	}
 	rows, err := x.windows(env)
+	if err != nil {
+		return nil, err
+	}
+	x.expire(n, env, rows)
 	w := op.Windows[K, V, A]{Windowing: with, Rows: rows, Size: size}
 	if x.spec.Kind == windowspec.Sliding {
-		return &op.SlidingWindows[K, V, A]{Windows: w}, err
+		return &op.SlidingWindows[K, V, A]{Windows: w}, nil
 	}
 	return &op.FixedWindows[K, V, A]{
 		Windows: w, Advance: x.spec.Advance.Milliseconds(), Unlimited: x.spec.Kind == windowspec.Unlimited, From: startOf(x.spec),
-	}, err
+	}, nil
+}
+
+// expire tells a store of windows emitted on close what may expire: it does not go by what was put. A commit begins when the one before
+// has settled, and what was closed at the stream time of that one has been sent for good.
+func (x *windowed[K, A]) expire(n *graph.Node, env graph.Env, rows interface{ Observe(at int64) error }) {
+	if !x.spec.OnClose {
+		return
+	}
+	clock, cut := env.OperatorTime(n), int64(-1)
+	env.OnCommit(n, func() error {
+		err := rows.Observe(cut)
+		cut = clock.Time
+		return err
+	})
 }
 
 func startOf(s windowspec.Spec) int64 {

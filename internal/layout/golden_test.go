@@ -254,6 +254,9 @@ func TestWhatOthersWroteIsWrittenOver(t *testing.T) {
 
 // TestARestoreKeepsNoMoreThanTheStore restores a changelog that has much more than the store keeps.
 func TestARestoreKeepsNoMoreThanTheStore(t *testing.T) {
+	was := restoreLag
+	t.Cleanup(func() { restoreLag = was })
+	restoreLag = 1
 	e := memory.New(nil)
 	l, err := newLog(&graph.Store{Name: "s", Kind: graph.Window, Retention: time.Hour, ByTime: true}, e)
 	require.NoError(t, err)

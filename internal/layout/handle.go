@@ -99,7 +99,7 @@ func (v *view) live(from, to int64) (int64, int64) {
 	if v.own == nil {
 		return from, to
 	}
-	return max(from, v.own.observed-v.retention+1), min(to, v.own.observed)
+	return max(from, v.own.now()-v.retention+1), min(to, v.own.observed)
 }
 
 // ObservedTime implements store.WindowBytes and others.

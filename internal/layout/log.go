@@ -34,6 +34,9 @@ type Log struct {
 
 	retention int64 // ms
 	observed  int64
+	told      int64  // what stores with an index by time expire by
+	bytes     int64  // of the changelog that were restored
+	mark      mark   // where the restore stood when it moved told last
 	seq       uint32 // of the last row that keeps duplicates
 	saved     meta
 	at        store.Checkpoint // of the newest restore, or what the file held
@@ -113,7 +116,8 @@ func (l *Log) load() error {
 			return fmt.Errorf("store %q: %w", l.name, errOtherLayout)
 		}
 	}
-	l.observed, l.seq = l.saved.observed, l.saved.seq
+	l.observed, l.told, l.seq = l.saved.observed, l.saved.observed, l.saved.seq // what is on disk has settled
+	l.bytes, l.mark = 0, mark{observed: l.observed}
 	l.journal.clear()
 	l.deleted, l.floor = 0, math.MinInt64
 	l.writes++
@@ -162,14 +166,25 @@ func (l *Log) Writes() uint64 { return l.writes }
 
 // Observe raises the observed time.
 func (l *Log) Observe(t int64) error {
-	if t > l.observed {
-		l.observed = t
-	}
+	l.observed, l.told = max(l.observed, t), max(l.told, t)
 	return nil
 }
 
+// now is the time by which rows expire.
+//
+// Emission on close has to find rows that are closed and not sent. Were it the greatest time put, a record that jumps ahead could
+// make them expire: it would be enough that its row has got into the changelog and what it closed has not got out when the process dies.
+// So its stores expire by what has settled: by what Observe is told, by what is on disk, and in a restore by what stands far enough
+// before the changelog's end.
+func (l *Log) now() int64 {
+	if l.index {
+		return l.told
+	}
+	return l.observed
+}
+
 // expired is whether a row of that time is: reads do not see it.
-func (l *Log) expired(t int64) bool { return t <= l.observed-l.retention }
+func (l *Log) expired(t int64) bool { return t <= l.now()-l.retention }
 
 // gone is whether reads do not see the row of a local key.
 func (l *Log) gone(key []byte) bool {
@@ -241,8 +256,8 @@ func (l *Log) Cut(emit func(store.Change) error) (uint64, error) {
 
 // giveUp tells the engine which segments have expired as a whole.
 func (l *Log) giveUp() {
-	oldest := segmentOf(l.observed-l.retention+1, l.shape.segment)
-	if l.observed < 0 || oldest <= l.floor {
+	oldest := segmentOf(l.now()-l.retention+1, l.shape.segment)
+	if l.now() < 0 || oldest <= l.floor {
 		return
 	}
 	l.floor = oldest
@@ -256,12 +271,27 @@ func (l *Log) giveUp() {
 	}
 }
 
+// mark is a place in a changelog, in bytes from where its restore began, and the observed time there.
+type mark struct{ at, observed int64 }
+
+// restoreLag is how many bytes behind the changelog's end what it has makes rows expire, in stores with an index by time: more than
+// an epoch writes, so that none is one that has not settled.
+var restoreLag int64 = 16 << 20
+
+// read notes that a restore has got further by n bytes.
+func (l *Log) read(n int64) {
+	if l.bytes += n; l.bytes-l.mark.at >= restoreLag {
+		l.told = max(l.told, l.mark.observed)
+		l.mark = mark{l.bytes, l.observed}
+	}
+}
+
 // clip has a scan begin behind the segments that have expired, which may have any number of rows left.
 func (l *Log) clip(r store.Range) store.Range {
-	if len(r.From) == 0 || l.observed < 0 {
+	if len(r.From) == 0 || l.now() < 0 {
 		return r
 	}
-	bound := l.observed - l.retention + 1
+	bound := l.now() - l.retention + 1
 	switch r.From[0] {
 	case rowClass, olderClass:
 		bound = segmentOf(bound, l.shape.segment)
@@ -315,6 +345,7 @@ func (l *Log) Restore(changes []store.Change, c store.Checkpoint) error {
 		if !l.expired(l.shape.at(r)) {
 			keys = l.restoreRow(keys, r, ch)
 		}
+		l.read(int64(len(ch.Key) + len(ch.Value)))
 	}
 	return l.apply(c)
 }

@@ -35,6 +35,9 @@ func (s *SessionRows[K, A]) Keep(h store.Headers) {
 	}
 }
 
+// Observe tells the store's observed time.
+func (s *SessionRows[K, A]) Observe(at int64) error { return s.store.Observe(at) }
+
 // Get returns the row of k: a wire.Getter. Its time is the session's end.
 func (s *SessionRows[K, A]) Get(k window.Key[K]) (a A, at int64, ok bool, err error) {
 	if err := s.of(k.Key); err != nil {

@@ -241,3 +241,42 @@ func TestRowsOfWindowsAreRead(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, ok)
 }
+
+// TestWhatIsClosedIsSentThoughItsCloserIsStoredAlready: a process may die when the record that closes windows is in the changelog, and what it
+// closed is not out.
+func TestWhatIsClosedIsSentThoughItsCloserIsStoredAlready(t *testing.T) {
+	w, _ := windowStore(t, graph.Window, 0)
+	_, err := w.Put([]byte("a"), 0, []byte("1"), 3)
+	require.NoError(t, err)
+	_, err = w.Put([]byte("b"), 100_000_000, []byte("2"), 100_000_003)
+	require.NoError(t, err)
+	_, s := windowStore(t, graph.Session, 0)
+	_, err = s.Put([]byte("a"), 3, 4, []byte("1"), 4)
+	require.NoError(t, err)
+	_, err = s.Put([]byte("b"), 100_000_003, 100_000_003, []byte("2"), 100_000_003)
+	require.NoError(t, err)
+	var sent []string
+	with := func() op.Windowing[string, string, string] {
+		now := int64(4)
+		return op.Windowing[string, string, string]{
+			Add: func(_, v, a string, _ bool) string { return a + v }, OnClose: true, Time: &now, Late: func() {},
+			Out: func(c wire.Change[window.Key[string], string]) error {
+				sent = append(sent, c.Key.Key+c.Value)
+				return nil
+			},
+		}
+	}
+	rows, err := op.OpenWindows("s", w, serde.Serde[string](serde.String), serde.Serde[string](serde.String))
+	require.NoError(t, err)
+	found, err := op.OpenSessions("s", s, serde.Serde[string](serde.String), serde.Serde[string](serde.String))
+	require.NoError(t, err)
+	for _, a := range []aggregation{
+		&op.FixedWindows[string, string, string]{Advance: 10, Windows: op.Windows[string, string, string]{Rows: rows, Size: 10, Windowing: with()}},
+		&op.Sessions[string, string, string]{Rows: found, Gap: 5, Windowing: with(), Merge: func(_, a, b string) string { return a + b }},
+	} {
+		r := windowRecord("2", 100_000_003)
+		r.Key = "b"
+		require.NoError(t, a.Record(r))
+	}
+	assert.Equal(t, []string{"a1", "a1"}, sent)
+}

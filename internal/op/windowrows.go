@@ -53,6 +53,9 @@ func (w *WindowRows[K, A]) Keep(h store.Headers) {
 	}
 }
 
+// Observe tells the store's observed time.
+func (w *WindowRows[K, A]) Observe(at int64) error { return w.store.Observe(at) }
+
 // Get returns the row of k: a wire.Getter.
 func (w *WindowRows[K, A]) Get(k window.Key[K]) (a A, at int64, ok bool, err error) {
 	if err := w.of(k.Key); err != nil {
