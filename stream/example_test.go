@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -536,4 +537,12 @@ func ExampleAsync() {
 	// a=geocoded Rome
 	// b=geocoded Oslo
 	// c=geocoded Bonn
+}
+
+func ExamplePrint() {
+	program(func(_ *stream.Builder, in strs) { stream.Print(in, os.Stdout, "in") }, "a=1", "b", "-=2")
+	// Output:
+	// [in]: a, 1
+	// [in]: b, null
+	// [in]: null, 2
 }

@@ -137,3 +137,26 @@ func TestPanicsNameTheirStep(t *testing.T) {
 	err := testdriver.Input(testdriver.New(t, top), in).SendErr(record("k=v"))
 	require.ErrorContains(t, err, "culprit")
 }
+
+// full refuses what is written to it.
+type full struct{ calls int }
+
+func (w *full) Write([]byte) (int, error) {
+	w.calls++
+	return 0, errors.New("disk full")
+}
+
+func TestAPrintThatFailsGoesToThePolicy(t *testing.T) {
+	w := &full{}
+	top := build(t, func(b *stream.Builder) {
+		stream.Print(stream.From(b, in), w, "in").OnError(failure.Retry(2, time.Millisecond, time.Second, failure.Skip()))
+	})
+	d := testdriver.New(t, top)
+	testdriver.Input(d, in).SendRecord(record("k=v"))
+	assert.Equal(t, map[string]int{graph.ProcessSkipped: 1}, d.Dropped())
+	assert.Equal(t, 3, w.calls)
+	b := stream.NewBuilder()
+	stream.Print(stream.From(b, in), nil, "in")
+	_, err := b.Build()
+	require.ErrorContains(t, err, "stream.Print: its writer is nil")
+}
