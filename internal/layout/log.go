@@ -12,11 +12,9 @@
 package layout
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
-	"math"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/store"
@@ -48,14 +46,6 @@ type Log struct {
 	key, buf, value, given []byte // scratch
 	changes                []store.Change
 	latest                 map[string]int // of changes: restored latest versions
-}
-
-// meta is what the meta row holds.
-type meta struct {
-	observed int64
-	seq      uint32
-	segment  int64 // ms: segments of another length have other numbers
-	index    bool
 }
 
 // Wrap returns the engine as the task, its changelog and readers use it: e itself where the store is a key-value store.
@@ -100,61 +90,6 @@ func newLog(s *graph.Store, e store.Engine) (*Log, error) {
 var errOtherLayout = errors.New("its rows were laid out for another retention or another index, and it has no changelog to be restored from: " +
 	"give it those back, or delete its files")
 
-// load reads the meta row.
-func (l *Log) load() error {
-	l.saved = l.meta()
-	l.saved.observed, l.saved.seq = -1, 0
-	v, _, ok, err := l.Engine.Get(metaKey)
-	if err != nil {
-		return err
-	}
-	if ok {
-		if l.saved, err = parseMeta(v); err != nil {
-			return fmt.Errorf("store %q: %w", l.name, err)
-		}
-		if l.saved.segment != l.shape.segment || l.index && !l.saved.index {
-			return fmt.Errorf("store %q: %w", l.name, errOtherLayout)
-		}
-	}
-	l.observed, l.told, l.seq = l.saved.observed, l.saved.observed, l.saved.seq // what is on disk has settled
-	l.bytes, l.mark = 0, mark{observed: l.observed}
-	l.journal.clear()
-	l.deleted, l.floor = 0, math.MinInt64
-	l.writes++
-	return nil
-}
-
-const (
-	metaVersion = 1
-	metaLen     = 1 + timeLen + seqLen + timeLen + 1
-	indexFlag   = 1
-)
-
-// meta returns what the meta row is to hold now.
-func (l *Log) meta() meta {
-	return meta{observed: l.observed, seq: l.seq, segment: l.shape.segment, index: l.index}
-}
-
-func appendMeta(b []byte, m meta) []byte {
-	b = binary.BigEndian.AppendUint32(appendTime(append(b, metaVersion), m.observed), m.seq)
-	flags := byte(0)
-	if m.index {
-		flags = indexFlag
-	}
-	return append(binary.BigEndian.AppendUint64(b, uint64(m.segment)), flags)
-}
-
-func parseMeta(b []byte) (meta, error) {
-	if len(b) != metaLen || b[0] != metaVersion {
-		return meta{}, fmt.Errorf("unknown meta row %x", b)
-	}
-	rest := b[1+timeLen:]
-	return meta{
-		observed: timeAt(b[1:]), seq: binary.BigEndian.Uint32(rest),
-		segment: int64(binary.BigEndian.Uint64(rest[seqLen:])), index: rest[seqLen+timeLen]&indexFlag != 0,
-	}, nil
-}
-
 // Observed returns the store's observed time. A view on several partitions asks for that of a key's.
 func (l *Log) Observed([]byte) (int64, error) { return l.observed, nil }
 
@@ -181,25 +116,6 @@ func (l *Log) now() int64 {
 		return l.told
 	}
 	return l.observed
-}
-
-// expired is whether a row of that time is: reads do not see it.
-func (l *Log) expired(t int64) bool { return t <= l.now()-l.retention }
-
-// gone is whether reads do not see the row of a local key.
-func (l *Log) gone(key []byte) bool {
-	if len(key) == 0 {
-		return false
-	}
-	switch key[0] {
-	case rowClass:
-		return len(key) >= headLen+l.shape.tailLen() && l.expired(l.shape.rowTime(key))
-	case timeClass:
-		return len(key) >= headLen && l.expired(timeAt(key[1:]))
-	case olderClass: // the version ended before what can be asked for
-		return len(key) >= headLen+olderTail && timeAt(key[len(key)-olderTail:]) <= l.observed-l.retention
-	}
-	return false
 }
 
 // Get implements store.Bytes. It keeps 1.
@@ -252,57 +168,6 @@ func (l *Log) Cut(emit func(store.Change) error) (uint64, error) {
 		c.Key = l.key
 		return emit(c)
 	})
-}
-
-// giveUp tells the engine which segments have expired as a whole.
-func (l *Log) giveUp() {
-	oldest := segmentOf(l.now()-l.retention+1, l.shape.segment)
-	if l.now() < 0 || oldest <= l.floor {
-		return
-	}
-	l.floor = oldest
-	class := byte(rowClass)
-	if l.kind == graph.Versioned {
-		class = olderClass
-	}
-	l.Engine.Expire([]byte{class}, appendTime([]byte{class}, oldest))
-	if l.index {
-		l.Engine.Expire([]byte{timeClass}, appendTime([]byte{timeClass}, oldest*l.shape.segment))
-	}
-}
-
-// mark is a place in a changelog, in bytes from where its restore began, and the observed time there.
-type mark struct{ at, observed int64 }
-
-// restoreLag is how many bytes behind the changelog's end what it has makes rows expire, in stores with an index by time: more than
-// an epoch writes, so that none is one that has not settled.
-var restoreLag int64 = 16 << 20
-
-// read notes that a restore has got further by n bytes.
-func (l *Log) read(n int64) {
-	if l.bytes += n; l.bytes-l.mark.at >= restoreLag {
-		l.told = max(l.told, l.mark.observed)
-		l.mark = mark{l.bytes, l.observed}
-	}
-}
-
-// clip has a scan begin behind the segments that have expired, which may have any number of rows left.
-func (l *Log) clip(r store.Range) store.Range {
-	if len(r.From) == 0 || l.now() < 0 {
-		return r
-	}
-	bound := l.now() - l.retention + 1
-	switch r.From[0] {
-	case rowClass, olderClass:
-		bound = segmentOf(bound, l.shape.segment)
-	case timeClass:
-	default:
-		return r
-	}
-	if len(r.From) < headLen || timeAt(r.From[1:]) < bound {
-		r.From, r.FromAfter = appendTime([]byte{r.From[0]}, bound), false
-	}
-	return r
 }
 
 // Undo implements store.Engine.
