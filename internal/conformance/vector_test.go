@@ -16,6 +16,7 @@ import (
 type spec struct {
 	Name       string
 	Group      string
+	PseudoDsl  []string
 	Inputs     []string
 	Outputs    []string
 	HexOutputs []string
