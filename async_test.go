@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream"
+	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/testdriver/broker"
 )
@@ -61,4 +62,41 @@ func TestAsyncInAnApp(t *testing.T) {
 		}
 		assert.Len(t, rs, n)
 	})
+}
+
+// A process that dies with calls in flight, at each point of a commit: what was not committed is done again, nothing is left out.
+func TestAsyncLosesNothingInACrash(t *testing.T) {
+	for _, p := range crashpoint.Points() {
+		switch p {
+		case crashpoint.CutBegin, crashpoint.CutOffsets, crashpoint.CutDone:
+		default:
+			continue
+		}
+		t.Run(p.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := broker.Start(t, broker.Virtual(), broker.Topic("in", 2), broker.Topic("out", 2))
+				sb := stream.NewBuilder()
+				s := stream.TryMapRecords(stream.From(sb, in), func(ctx context.Context, r stream.Record[string, string]) (stream.Record[string, string], error) {
+					time.Sleep(time.Duration(len(r.Key)) * time.Millisecond) // some overtake others
+					return r, ctx.Err()
+				}, stream.Async(8))
+				stream.To(s, out)
+				top, cfg := build(t, sb), config(t, b)
+				cfg.CommitInterval = 5 * time.Millisecond
+				const n = 300
+				write(t, b, "in", 0, n)
+				require.True(t, crashing(t, top, cfg, p, 3), "the point is passed")
+				time.Sleep(15 * time.Second) // the session of the dead
+				toEnd(t, top, cfg)
+				rs, err := b.Read(t.Context(), "out")
+				require.NoError(t, err)
+				seen := map[string]bool{}
+				for _, r := range rs {
+					seen[string(r.Value)] = true
+				}
+				assert.Len(t, seen, n)
+				assert.Less(t, len(rs), 2*n, "all of it twice")
+			})
+		})
+	}
 }
