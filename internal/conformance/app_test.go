@@ -80,8 +80,6 @@ func unfit(t *testing.T, p program, v timeline) string {
 		return "settings"
 	case strings.HasPrefix(v.Topology, "punctuate-"): // in Kafka Streams, too, the first record after a start sets them off
 		return "punctuations, which begin anew with each App"
-	case slices.ContainsFunc(p.topology(t).Graph().Stores, func(s *graph.Store) bool { return s.Topic != "" && !s.Global }):
-		return "tables restored from their topic"
 	case subs(p.topology(t)) != 1:
 		return "several sub-topologies"
 	}
@@ -193,7 +191,7 @@ func runApp(t *testing.T, s spec, p program, v timeline, seed uint64) {
 	b := broker.Start(t, broker.Virtual(), broker.Brokers(1))
 	for _, name := range slices.Concat(s.Inputs, s.Outputs) {
 		if !strings.HasPrefix(name, "conformance-") && b.Cluster().TopicInfo(name) == nil {
-			require.NoError(t, b.CreateTopic(name, 1, "retention.ms=-1"))
+			require.NoError(t, b.CreateTopic(name, 1, "cleanup.policy="+policy(p.topology(t), name), "retention.ms=-1"))
 		}
 	}
 	dir := t.TempDir()
@@ -204,17 +202,25 @@ func runApp(t *testing.T, s spec, p program, v timeline, seed uint64) {
 	for i, x := range v.Steps {
 		send(t, b, *x.In)
 		sent[x.In.Topic]++
-		settle(t, b, sent, grouped)
+		settle(t, b, app, sent, grouped)
 		if slices.Contains(kills, i) {
 			app.await(t) // the broker keeps a member for ever that dies while it joins for the first time
 			app.kill()
 			app = begin(t, p.topology(t), b, dir)
 		}
 	}
-	settle(t, b, sent, grouped)
+	settle(t, b, app, sent, grouped)
 	app.await(t)
 	compareApp(t, s, p, v, b, app)
 	app.stop(t)
+}
+
+// policy is compact for topics that tables are restored from.
+func policy(top *topology.Topology, topic string) string {
+	if slices.ContainsFunc(top.Graph().Stores, func(s *graph.Store) bool { return s.Topic == topic }) {
+		return "compact"
+	}
+	return "delete"
 }
 
 // inputsOfGroup are the topics whose offsets the group commits: all but those of global tables.
@@ -243,7 +249,7 @@ func send(t *testing.T, b *broker.Broker, r record) {
 }
 
 // settle waits until all that was sent is committed. What global tables read nobody commits: they get time.
-func settle(t *testing.T, b *broker.Broker, sent map[string]int64, grouped map[string]bool) {
+func settle(t *testing.T, b *broker.Broker, app *life, sent map[string]int64, grouped map[string]bool) {
 	t.Helper()
 	for topic := range sent {
 		if !grouped[topic] {
@@ -251,6 +257,11 @@ func settle(t *testing.T, b *broker.Broker, sent map[string]int64, grouped map[s
 			continue
 		}
 		for end := time.Now().Add(2 * time.Minute); !isCommitted(b, topic, sent[topic]); time.Sleep(10 * time.Millisecond) {
+			select {
+			case err := <-app.done:
+				require.NoError(t, err, "Run has returned")
+			default:
+			}
 			require.True(t, time.Now().Before(end), "%d records of %q are not committed", sent[topic], topic)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,11 @@ type wrong struct {
 // runOracles plants one fault at a time and has its oracle find it.
 func runOracles(dir, only string, histories int) error {
 	missed := 0
+	if only == "" {
+		if err := covered(dir); err != nil {
+			return err
+		}
+	}
 	fmt.Printf("%-34s %-66s %s\n", "oracle", "fault", "found")
 	for _, w := range wrongs {
 		if only != "" && w.oracle != only {
@@ -39,6 +45,27 @@ func runOracles(dir, only string, histories int) error {
 		return fmt.Errorf("%d faults were not found", missed)
 	}
 	return nil
+}
+
+// covered says which oracles have no fault to find.
+func covered(dir string) error {
+	list := exec.Command("go", "test", "-run", "^TestOracles$", "-v", "./internal/oracle", "-histories", "0")
+	list.Dir = dir
+	out, err := list.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("list: %w\n%s", err, out)
+	}
+	var errs []error
+	names := passed.FindAllSubmatch(out, -1)
+	for _, m := range names {
+		if !slices.ContainsFunc(wrongs, func(w wrong) bool { return w.oracle == string(m[1]) }) {
+			errs = append(errs, fmt.Errorf("no fault for the oracle %s", m[1]))
+		}
+	}
+	if len(names) == 0 {
+		errs = append(errs, errors.New("there are no oracles"))
+	}
+	return errors.Join(errs...)
 }
 
 // try plants w, has its oracle look for it, and takes it out again.
@@ -68,5 +95,7 @@ func (w wrong) try(dir string, histories int) (v verdict, err error) {
 	}
 	return v, nil
 }
+
+var passed = regexp.MustCompile(`--- PASS: TestOracles/(\S+)`)
 
 var differs = regexp.MustCompile(`-seed \d+, history (\d+): `)
