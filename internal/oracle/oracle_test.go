@@ -77,7 +77,7 @@ func TestOracles(t *testing.T) {
 					return
 				}
 			}
-			t.Logf("%d histories", n)
+			t.Logf("%-40s %d histories", o.name, n)
 		})
 	}
 }
