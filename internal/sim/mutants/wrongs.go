@@ -268,7 +268,7 @@ var wrongs = []wrong{
 		{"internal/buffer/keyed.go", "\t\tb.order = append(b.order, entry{due, string(e.Key)})\n", "\t\t_ = due\n"},
 	}},
 	{"window-store", "rows are there a moment too long", []edit{
-		{"internal/layout/log.go", "{ return t <= l.observed-l.retention }", "{ return t < l.observed-l.retention }"},
+		{"internal/layout/expire.go", "{ return t <= l.now()-l.retention }", "{ return t < l.now()-l.retention }"},
 	}},
 	{"window-store-duplicates", "the numbers of rows begin anew after a crash", []edit{
 		{"internal/layout/log.go", "if l.dups && int32((r.seq-l.seq)<<1) > 0 {", "if l.dups && int32((r.seq-l.seq)<<1) > 1<<20 {"},
