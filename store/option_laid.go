@@ -11,6 +11,8 @@ import (
 // that begins at its own time: one that comes late takes its place among the others, where without Versions the latest to arrive
 // counts. A join of a stream finds the row as it was at the time of the stream's record. An update that is older than the
 // newest time in the store less history is dropped and counted.
+//
+// Tables made by aggregations take it through table.Materialize.
 func Versions(history time.Duration) Option {
 	return Option{Name: storespec.Versions, Apply: func(s *storespec.Settings) error {
 		switch {

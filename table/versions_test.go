@@ -132,3 +132,15 @@ func ExampleVersionedStore() {
 	fmt.Println(v.Value, v.To.UnixMilli(), err)
 	// Output: 3 5000 <nil>
 }
+
+func TestVersionsOfAnAggregation(t *testing.T) {
+	b := stream.NewBuilder()
+	n := table.Materialize(table.Count(stream.GroupByKey(stream.From(b, texts)), "n"), "versions", withVersions(1000))
+	stream.To(join.StreamTable(stream.From(b, numberTexts), n, "j", func(_ string, n int64) int64 { return n }), sums)
+	top, err := b.Build()
+	require.NoError(t, err)
+	d := testdriver.New(t, top)
+	send(d, texts, "a=@10", "a=@20", "a=@30")
+	send(d, numberTexts, "a=@9", "a=@10", "a=@29", "a=@30")
+	assert.Equal(t, "a=1@10 a=2@29 a=3@30", taken(d, sums))
+}
