@@ -73,7 +73,7 @@ func windowedTables() []oracle {
 		return oracle{name: name, inputs: in, scale: 10, build: countProgram(by, opts...), model: written(countBy(w, "in").keeping().table, "out")}
 	}
 	closes := func(name string, w windows, by window.Any, opts ...store.Option) oracle {
-		return oracle{name: name, inputs: in, scale: 10, build: countProgram(by, opts...), model: written(countBy(w, "in").keeping().onClose, "out")}
+		return oracle{name: name, inputs: in, scale: 10, build: countProgram(by, opts...), model: written(countBy(w, "in").onClose, "out")}
 	}
 	reduces := func(name string, w windows, by window.Any, opts ...store.Option) oracle {
 		return oracle{name: name, inputs: in, scale: 10, build: reduceProgram(by, opts...), model: written(aggregated(w).keeping().table, "out")}
@@ -147,8 +147,9 @@ func windowedTables() []oracle {
 		closes("tumbling-count-on-close", tumbling(10, 5), window.Tumbling(ms(10)).Grace(ms(5)).OnClose()),
 		closes("hopping-count-on-close", hopping(10, 5, 0), window.Hopping(ms(10), ms(5)).OnClose(), store.Retention(time.Hour)),
 		closes("sliding-count-on-close", slidingBy(10, 5), window.Sliding(ms(10)).Grace(ms(5)).OnClose()),
-		closes("session-count-on-close", sessionBy(5, 5), window.Sessions(ms(5)).Grace(ms(5)).OnClose()),
-		closes("session-count-on-close-in-memory", sessionBy(5, 5), window.Sessions(ms(5)).Grace(ms(5)).OnClose(), store.InMemory()),
+		// How long a session is there for others to merge with it follows from commits otherwise: it must not expire before it is sent.
+		closes("session-count-on-close", sessionBy(5, 5), window.Sessions(ms(5)).Grace(ms(5)).OnClose(), store.Retention(time.Hour)),
+		closes("session-count-on-close-in-memory", sessionBy(5, 5), window.Sessions(ms(5)).Grace(ms(5)).OnClose(), store.InMemory(), store.Retention(time.Hour)),
 	}
 	return all
 }
