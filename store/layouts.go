@@ -35,8 +35,8 @@ type WindowBytes interface {
 	ByTime(from, to int64) iter.Seq2[WindowEntry, error]
 	// ObservedTime is the greatest start put so far, -1 before the first. It is restored with the store.
 	ObservedTime() int64
-	// Observe raises the observed time, so that rows expire with the stream time of an operator rather than with what it puts. In stores made
-	// with the index by time they do not expire by what is put until it has settled.
+	// Observe raises the observed time, so that rows expire with the stream time of an operator rather than with what it puts. ByTime of
+	// stores made with the index by time sees rows that what was put has made expire, until that has settled.
 	Observe(time int64) error
 }
 

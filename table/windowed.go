@@ -227,16 +227,19 @@ func folding[K, V, A any](x *windowed[K, A], n *graph.Node, env graph.Env, f fol
 	}, nil
 }
 
-// expire tells a store of windows emitted on close what may expire: it does not go by what was put. A commit begins when the one before
-// has settled, and what was closed at the stream time of that one has been sent for good.
-func (x *windowed[K, A]) expire(n *graph.Node, env graph.Env, rows interface{ Observe(at int64) error }) {
+// expire tells a store of windows emitted on close which rows may go: it does not go by what was put. A commit begins when the one before
+// has settled, and then what was closed at that one has been sent for good.
+func (x *windowed[K, A]) expire(n *graph.Node, env graph.Env, rows interface {
+	ObservedTime() int64
+	Settled(at int64) error
+}) {
 	if !x.spec.OnClose {
 		return
 	}
-	clock, cut := env.OperatorTime(n), int64(-1)
+	cut := int64(-1)
 	env.OnCommit(n, func() error {
-		err := rows.Observe(cut)
-		cut = clock.Time
+		err := rows.Settled(cut)
+		cut = rows.ObservedTime()
 		return err
 	})
 }

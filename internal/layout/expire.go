@@ -6,7 +6,10 @@ import (
 )
 
 // expired is whether a row of that time is: reads do not see it.
-func (l *Log) expired(t int64) bool { return t <= l.now()-l.retention }
+func (l *Log) expired(t int64) bool { return t <= l.observed-l.retention }
+
+// over is whether a row of that time may go: nothing sees it.
+func (l *Log) over(t int64) bool { return t <= l.now()-l.retention }
 
 // gone is whether reads do not see the row of a local key.
 func (l *Log) gone(key []byte) bool {
@@ -15,9 +18,9 @@ func (l *Log) gone(key []byte) bool {
 	}
 	switch key[0] {
 	case rowClass:
-		return len(key) >= headLen+l.shape.tailLen() && l.expired(l.shape.rowTime(key))
+		return len(key) >= headLen+l.shape.tailLen() && l.over(l.shape.rowTime(key))
 	case timeClass:
-		return len(key) >= headLen && l.expired(timeAt(key[1:]))
+		return len(key) >= headLen && l.over(timeAt(key[1:]))
 	case olderClass: // the version ended before what can be asked for
 		return len(key) >= headLen+olderTail && timeAt(key[len(key)-olderTail:]) <= l.observed-l.retention
 	}

@@ -99,8 +99,19 @@ func (v *view) live(from, to int64) (int64, int64) {
 	if v.own == nil {
 		return from, to
 	}
+	return max(from, v.own.observed-v.retention+1), min(to, v.own.observed)
+}
+
+// there returns the times within [from, to] that rows may have for scans by time.
+func (v *view) there(from, to int64) (int64, int64) {
+	if v.own == nil {
+		return from, to
+	}
 	return max(from, v.own.now()-v.retention+1), min(to, v.own.observed)
 }
+
+// unseen is whether a row of that time has expired, though it may be there for scans by time.
+func (v *view) unseen(t int64) bool { return v.index && v.own != nil && v.own.expired(t) }
 
 // ObservedTime implements store.WindowBytes and others.
 func (v *view) ObservedTime() int64 {

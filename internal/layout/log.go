@@ -32,7 +32,7 @@ type Log struct {
 
 	retention int64 // ms
 	observed  int64
-	told      int64  // what stores with an index by time expire by
+	told      int64  // what rows go by in stores with an index by time
 	bytes     int64  // of the changelog that were restored
 	mark      mark   // where the restore stood when it moved told last
 	seq       uint32 // of the last row that keeps duplicates
@@ -105,12 +105,13 @@ func (l *Log) Observe(t int64) error {
 	return nil
 }
 
-// now is the time by which rows expire.
+// now is the time by which rows go.
 //
 // Emission on close has to find rows that are closed and not sent. Were it the greatest time put, a record that jumps ahead could
-// make them expire: it would be enough that its row has got into the changelog and what it closed has not got out when the process dies.
-// So its stores expire by what has settled: by what Observe is told, by what is on disk, and in a restore by what stands far enough
-// before the changelog's end.
+// make them go: it would be enough that its row has got into the changelog and what it closed has not got out when the process dies.
+// So the rows of its stores go by what has settled: by what Observe is told, by what is on disk, and in a restore by what stands far
+// enough before the changelog's end. Until then scans by time see them; other reads do not, which would else depend on when a
+// commit has settled.
 func (l *Log) now() int64 {
 	if l.index {
 		return l.told
@@ -207,7 +208,7 @@ func (l *Log) Restore(changes []store.Change, c store.Checkpoint) error {
 		if l.dups && int32((r.seq-l.seq)<<1) > 0 {
 			l.seq = r.seq
 		}
-		if !l.expired(l.shape.at(r)) {
+		if !l.over(l.shape.at(r)) {
 			keys = l.restoreRow(keys, r, ch)
 		}
 		l.read(int64(len(ch.Key) + len(ch.Value)))

@@ -189,7 +189,7 @@ func (v *view) byTime(from, to int64) iter.Seq2[store.WindowEntry, error] {
 	return func(yield func(store.WindowEntry, error) bool) {
 		s := v.enter()
 		defer v.leave(s)
-		from, to := v.live(from, to)
+		from, to := v.there(from, to)
 		if from > to {
 			return
 		}

@@ -18,6 +18,9 @@ func (w *windows) Get(key []byte, start int64) (value []byte, time int64, ok boo
 	if w.dups {
 		return w.last(key, start)
 	}
+	if w.unseen(start) {
+		return nil, 0, false, nil
+	}
 	w.key = w.shape.appendRow(w.key[:0], row{key: key, start: start})
 	return w.rows.Get(w.key)
 }
@@ -94,6 +97,9 @@ type sessions struct{ view }
 func (s *sessions) Get(key []byte, start, end int64) (value []byte, ok bool, err error) {
 	if key == nil {
 		return nil, false, store.ErrNilKey
+	}
+	if s.unseen(end) {
+		return nil, false, nil
 	}
 	s.key = s.shape.appendRow(s.key[:0], row{key: key, start: start, end: end})
 	value, _, ok, err = s.rows.Get(s.key)

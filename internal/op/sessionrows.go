@@ -35,8 +35,11 @@ func (s *SessionRows[K, A]) Keep(h store.Headers) {
 	}
 }
 
-// Observe tells the store's observed time.
-func (s *SessionRows[K, A]) Observe(at int64) error { return s.store.Observe(at) }
+// Settled tells the store that what it had when ObservedTime was at has settled.
+func (s *SessionRows[K, A]) Settled(at int64) error { return s.store.Observe(at) }
+
+// ObservedTime is the store's.
+func (s *SessionRows[K, A]) ObservedTime() int64 { return s.store.ObservedTime() }
 
 // Get returns the row of k: a wire.Getter. Its time is the session's end.
 func (s *SessionRows[K, A]) Get(k window.Key[K]) (a A, at int64, ok bool, err error) {

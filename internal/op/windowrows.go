@@ -53,8 +53,11 @@ func (w *WindowRows[K, A]) Keep(h store.Headers) {
 	}
 }
 
-// Observe tells the store's observed time.
-func (w *WindowRows[K, A]) Observe(at int64) error { return w.store.Observe(at) }
+// Settled tells the store that what it had when ObservedTime was at has settled.
+func (w *WindowRows[K, A]) Settled(at int64) error { return w.store.Observe(at) }
+
+// ObservedTime is the store's.
+func (w *WindowRows[K, A]) ObservedTime() int64 { return w.store.ObservedTime() }
 
 // Get returns the row of k: a wire.Getter.
 func (w *WindowRows[K, A]) Get(k window.Key[K]) (a A, at int64, ok bool, err error) {
