@@ -75,10 +75,22 @@ func (l *Log) restoreOlder(c store.Change, latest int64) error {
 	if from > c.Time {
 		to = from
 	} else if from < c.Time && c.Time > l.observed-l.retention {
-		l.add(l.shape.appendOlder(nil, c.Key, c.Time), bytes.Clone(l.value), from)
+		ended := l.shape.appendOlder(nil, c.Key, c.Time)
+		if later, err := l.flushed(ended, from); err != nil {
+			return err
+		} else if !later {
+			l.add(ended, bytes.Clone(l.value), from)
+		}
 	}
 	if to > l.observed-l.retention {
 		l.add(l.shape.appendOlder(nil, c.Key, to), appendVersion(nil, c.Value), c.Time)
 	}
 	return l.apply(l.at)
+}
+
+// flushed is whether a row of an older version is there that began after from: a flush that was cut off has written it, and what was put
+// before it, whose turn has been, but not yet the row behind it, which still begins at from.
+func (l *Log) flushed(ended []byte, from int64) (bool, error) {
+	_, began, ok, err := l.Engine.Get(ended)
+	return ok && began > from, err
 }
