@@ -204,8 +204,8 @@ var wrongs = []wrong{
 	{"stream-stream-left-before-only", "what waits is given up at the end of its window", []edit{
 		{"internal/op/waiting.go", "all, some := now-w.Open[far], now-w.Open[near]", "all, some := now-w.Open[far]+1, now-w.Open[near]+1"},
 	}},
-	{"stream-stream-left-in-memory", "what waited before a crash is not looked for", []edit{
-		{"internal/op/waiting.go", "\tif from := min(w.Next[near], w.Next[far]); from < all {", "\tif from := min(w.Next[near], w.Next[far]); from < all && from > 0 {"},
+	{"stream-stream-left-in-memory", "a record that waits is passed over if it is older than what was looked at", []edit{
+		{"internal/op/waiting.go", "\tw.Next[s] = min(w.Next[s], t)\n", ""},
 	}},
 	{"stream-stream-outer", "a late record without a partner waits", []edit{
 		{"internal/op/stream_join.go", "if t+j.After < *j.Time {", "if t+j.After < *j.Time-3 {"},
@@ -237,8 +237,8 @@ var wrongs = []wrong{
 	{"stream-versioned-left", "a deleted version is an empty row", []edit{
 		{"internal/op/versionrows.go", "\t\treturn v, 0, false, nil\n\t}\n\tif v, err = r.value.Decode(x.Value)", "\t\treturn v, 0, x.From > 0, nil\n\t}\n\tif v, err = r.value.Decode(x.Value)"},
 	}},
-	{"stream-versioned-grace", "a record that is as late as the grace is joined at once", []edit{
-		{"internal/op/grace.go", "t < *g.Time-g.Wait {", "t <= *g.Time-g.Wait {"},
+	{"stream-versioned-grace", "what has waited for the grace waits a moment longer", []edit{
+		{"internal/op/grace.go", "g.Queue.Until(*g.Time-g.Wait", "g.Queue.Until(*g.Time-g.Wait-1"},
 	}},
 	{"stream-versioned-left-grace", "what waited before a crash is left out", []edit{
 		{"internal/buffer/queue.go", "\t\tq.least = min(q.least, at)\n\t\tq.count(1, e.Key, q.v.Size())", "\t\t_ = at\n\t\tq.count(1, e.Key, q.v.Size())"},
