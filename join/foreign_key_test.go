@@ -193,7 +193,7 @@ func TestMiddlewareSeesTheStepsOfJoins(t *testing.T) {
 }
 
 func TestMistakesOfForeignKeyJoins(t *testing.T) {
-	type odd struct{ a int }
+	type odd struct{ A int }
 	for _, tt := range []struct {
 		name string
 		f    func(b *stream.Builder)

@@ -105,7 +105,7 @@ func TestAnyKeyIsFoundFromAnyPartition(t *testing.T) {
 
 func TestGlobalStoresAreThereAgainAfterARestart(t *testing.T) {
 	for _, wipe := range []bool{false, true} {
-		var upper store.KeyValueRef[string, string] = store.NewKeyValue("upper", serde.String, serde.String)
+		upper := store.NewKeyValue("upper", serde.String, serde.String)
 		var own store.KeyValueRef[string, string]
 		d := drive(t, func(b *stream.Builder) {
 			g := table.Global(b, rows, "rows", store.InMemory())

@@ -44,7 +44,7 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	assert.Greater(t, n, 50)
 }
 
-var called = regexp.MustCompile("\\b(stream|table|join|window|store|serde|failure|topology|testdriver|millstream)\\.([A-Z][A-Za-z0-9]*)")
+var called = regexp.MustCompile(`\b(stream|table|join|window|store|serde|failure|topology|testdriver|millstream)\.([A-Z][A-Za-z0-9]*)`)
 
 // What the pages for users call has to be there.
 func TestDocumentsNameFunctionsThatExist(t *testing.T) {

@@ -29,7 +29,6 @@ type rows struct {
 	session  bool
 	all      []line
 	observed int64
-	seq      int
 	before   []snapshot // of the epochs that are not settled, the oldest first
 }
 

@@ -177,15 +177,6 @@ func latest(h []event, topic, key string) (v text, at int64) {
 	return v, at
 }
 
-// newest is the greatest time, -1 when there is none.
-func newest(h []event) int64 {
-	t := int64(-1)
-	for _, e := range h {
-		t = max(t, e.at)
-	}
-	return t
-}
-
 // before is h without its last event.
 func before(h []event) []event { return h[:len(h)-1] }
 
