@@ -41,6 +41,7 @@ type oracle struct {
 	clock  bool // histories move the wall clock; the model is told of restarts, with which intervals begin anew
 	lossy  bool // the stores are not in a changelog: no disk is lost
 	opts   []testdriver.Option
+	merge  bool // uses of a changed key share one repartition topic
 	// stores are what the stores hold at the end, as lines, in any order.
 	stores map[string]func(h []event) []string
 }
@@ -156,7 +157,11 @@ func (o oracle) run(h history) (f *finding) {
 }
 
 func (o oracle) drive(b *bench, h history) *testdriver.Driver {
-	builder := stream.NewBuilder()
+	var how []stream.BuilderOption
+	if o.merge {
+		how = append(how, stream.MergeRepartitions())
+	}
+	builder := stream.NewBuilder(how...)
 	o.build(builder)
 	top, err := builder.Build()
 	if err != nil {

@@ -176,10 +176,7 @@ func orNull(v, row string, ok bool) string { return v + "+" + text{row, ok}.or("
 
 func streamTables() []oracle {
 	both2 := []input{{topic: "in", nulls: 10, noKeys: 10}, {topic: "rows", value: small, nulls: 20, noKeys: 5}}
-	plain := func(h []event, k string) text {
-		v, _ := latest(h, "rows", k)
-		return v
-	}
+	plain := rowIn("rows")
 	kept := func(h []event, k string) text {
 		if v := plain(h, k); v.ok && isV(k, v.s) {
 			return some(k + ":" + v.s)
@@ -370,7 +367,7 @@ func maybes(l, r join.Maybe[string]) string { return joiner(text{l.V, l.OK}, tex
 
 // oracles are all operators.
 func oracles() (all []oracle) {
-	for _, group := range [][]oracle{aggregations(), tables(), streamTables(), windowedTables(), tableJoins(), tableGroups(), streamGlobals(), suppressions(), streamStreams(), cogroups(), versionedTables(), foreignKeys(), processorStores()} {
+	for _, group := range [][]oracle{aggregations(), tables(), streamTables(), windowedTables(), tableJoins(), tableGroups(), streamGlobals(), suppressions(), streamStreams(), cogroups(), versionedTables(), foreignKeys(), processorStores(), keptStores(), keyedProcessors()} {
 		all = append(all, group...)
 	}
 	return all

@@ -282,4 +282,28 @@ var wrongs = []wrong{
 	{"stream-self-join-on-one-store", "a record does not meet itself", []edit{
 		{"internal/op/stream_join.go", "\tj.partner = true\n\tj.err = j.result(e)", "\tj.partner = true\n\tif e.Start == j.at {\n\t\treturn true\n\t}\n\tj.err = j.result(e)"},
 	}},
+	{"global-store", "deletions do not reach the step that keeps the store", []edit{
+		{"stream/global_store.go", "func() (func(Record[K, V]) error, error) { return start(x) }", "func() (func(Record[K, V]) error, error) {\n\t\t\t\tf, err := start(x)\n\t\t\t\treturn func(r Record[K, V]) error {\n\t\t\t\t\tif r.Tombstone {\n\t\t\t\t\t\treturn nil\n\t\t\t\t\t}\n\t\t\t\t\treturn f(r)\n\t\t\t\t}, err\n\t\t\t}"},
+	}},
+	{"read-only-stores", "a deletion is restored as an empty row", []edit{
+		{"stream/read_only_store.go", "err = put(s, x.Key, x.Tombstone, func()", "err = put(s, x.Key, false, func()"},
+	}},
+	{"table-source-is-changelog", "a deletion is restored as an empty row", []edit{
+		{"internal/plan/fed.go", "\tif !d.Tombstone {\n\t\tif c.Value", "\tif c.Value = []byte{}; !d.Tombstone {\n\t\tif c.Value"},
+	}},
+	{"timestamped-store", "a value that is forwarded at an older time has the record's", []edit{
+		{"stream/process_values.go", "if !at.IsZero() {", "if at.After(r.Time) {"},
+	}},
+	{"table-process-values", "a row that the function deletes stays", []edit{
+		{"table/process_values.go", "\tif !row {\n\t\tout.Record", "\tif !row && c.Tombstone {\n\t\tout.Record"},
+	}},
+	{"table-process-values-filtered", "the old value is made of the new row", []edit{
+		{"table/process_values.go", "x.f(c.Key, c.Old, c.HasOld)", "x.f(c.Key, c.Value, c.HasOld)"},
+	}},
+	{"key-value-store", "a deletion leaves an empty row", []edit{
+		{"store/typed.go", "s.rows.Delete(k, s.now())", "s.rows.Put(k, []byte{}, s.now())"},
+	}},
+	{"merged-repartitions", "a use gets what a filter before it leaves out", []edit{
+		{"internal/plan/hoist.go", "\tif from.port == at.port {\n\t\tfrom = behind", "\tif from.port != nil {\n\t\tfrom = behind"},
+	}},
 }
