@@ -371,7 +371,7 @@ func dump(d *testdriver.Driver, name string) (out []string) {
 			if err != nil {
 				panic(gaveUp{err})
 			}
-			out = append(out, fmt.Sprintf("%s -> %s @%d", r.Key, r.Value, r.Time))
+			out = append(out, fmt.Sprintf("%s -> %s @%d%s", r.Key, r.Value, r.Time, keptHeader(r.Headers)))
 		}
 	}
 	windowed := func(rows iter.Seq2[store.WindowEntry, error]) {
@@ -379,7 +379,7 @@ func dump(d *testdriver.Driver, name string) (out []string) {
 			if err != nil {
 				panic(gaveUp{err})
 			}
-			out = append(out, fmt.Sprintf("%s -> %s @%d", windowKey(string(r.Key), r.Start, r.End), r.Value, r.Time))
+			out = append(out, fmt.Sprintf("%s -> %s @%d%s", windowKey(string(r.Key), r.Start, r.End), r.Value, r.Time, keptHeader(r.Headers)))
 		}
 	}
 	switch {

@@ -306,4 +306,7 @@ var wrongs = []wrong{
 	{"merged-repartitions", "a use gets what a filter before it leaves out", []edit{
 		{"internal/plan/hoist.go", "\tif from.port == at.port {\n\t\tfrom = behind", "\tif from.port != nil {\n\t\tfrom = behind"},
 	}},
+	{"keep-headers", "a restore leaves headers out", []edit{
+		{"internal/layout/headers.go", "c.Value = append(appendHeaders(make([]byte, 0, len(c.Value)+1), c.Headers), c.Value...)", "c.Value = append(appendHeaders(make([]byte, 0, len(c.Value)+1), nil), c.Value...)"},
+	}},
 }
