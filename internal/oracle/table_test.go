@@ -367,7 +367,7 @@ func maybes(l, r join.Maybe[string]) string { return joiner(text{l.V, l.OK}, tex
 
 // oracles are all operators.
 func oracles() (all []oracle) {
-	for _, group := range [][]oracle{aggregations(), tables(), streamTables(), windowedTables(), tableJoins(), tableGroups(), streamGlobals(), suppressions(), streamStreams(), cogroups(), versionedTables(), foreignKeys(), processorStores(), keptStores(), keyedProcessors(), headerKeepers()} {
+	for _, group := range [][]oracle{aggregations(), tables(), streamTables(), windowedTables(), tableJoins(), tableGroups(), streamGlobals(), suppressions(), streamStreams(), cogroups(), versionedTables(), foreignKeys(), processorStores(), keptStores(), keyedProcessors(), headerKeepers(), idles()} {
 		all = append(all, group...)
 	}
 	return all

@@ -39,8 +39,9 @@ type windowed struct {
 	add    func(e event, agg string) string
 	merge  func(a, b string) string // of sessions
 	gone   func(key, agg string) bool
-	reduce bool  // there is no start: the first value is it
-	keep   int64 // for how long after its end a session is there for others to merge with it, by the greatest end so far; 0: for ever
+	reduce bool          // there is no start: the first value is it
+	moves  map[int]int64 // events at which the clock moves stream time, and where to
+	keep   int64         // for how long after its end a session is there for others to merge with it, by the greatest end so far; 0: for ever
 }
 
 // reason says why the aggregation has nothing to do with a record, before any window is looked at; "": it has.
@@ -66,6 +67,9 @@ func (w windowed) streamTimes(h []event) []int64 {
 			out[i] = st[e.topic]
 		} else if i > 0 {
 			out[i] = out[i-1]
+		}
+		if to, moved := w.moves[e.n]; moved && e.kind == advance {
+			st[w.topics[0]], out[i] = to, to
 		}
 	}
 	return out
@@ -348,6 +352,9 @@ func (w windowed) onClose(h []event) [][]change {
 			delete(last, k)
 			if c.new.ok {
 				c.from, c.old = h[i].n, text{}
+				if h[i].kind != record {
+					c.from = -1
+				}
 				due = append(due, c)
 			}
 		}

@@ -309,4 +309,10 @@ var wrongs = []wrong{
 	{"keep-headers", "a restore leaves headers out", []edit{
 		{"internal/layout/headers.go", "c.Value = append(appendHeaders(make([]byte, 0, len(c.Value)+1), c.Headers), c.Value...)", "c.Value = append(appendHeaders(make([]byte, 0, len(c.Value)+1), nil), c.Value...)"},
 	}},
+	{"tumbling-count-idle", "a record does not make it wait anew", []edit{
+		{"table/idle.go", "\t\tx.since = env.Now().UnixMilli()\n\t\treturn in(r)", "\t\treturn in(r)"},
+	}},
+	{"session-count-idle", "stream time moves where nothing closes", []edit{
+		{"table/idle.go", "if at < x.since || !x.f.Closes(at) {", "if at < x.since {"},
+	}},
 }
