@@ -141,14 +141,12 @@ func (float64Serde) Decode(b []byte) (float64, error) {
 	return math.Float64frombits(binary.BigEndian.Uint64(b)), nil
 }
 
-// maxSeconds is the greatest distance from 1970 whose milliseconds an int64 holds.
-const maxSeconds = math.MaxInt64/1000 - 1
-
 func (timeSerde) Append(dst []byte, v time.Time) ([]byte, error) {
-	if s := v.Unix(); s > maxSeconds || s < -maxSeconds {
+	ms := v.UnixMilli() // of a time that does not fit it is another one's
+	if s := v.Unix(); time.UnixMilli(ms).Unix() != s {
 		return dst, fmt.Errorf("serde.Time: %d seconds from 1970 do not fit in 64 bits of milliseconds", s)
 	}
-	return Int64.Append(dst, v.UnixMilli())
+	return Int64.Append(dst, ms)
 }
 
 func (timeSerde) Decode(b []byte) (time.Time, error) {

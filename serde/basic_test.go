@@ -138,7 +138,14 @@ func TestTimeIsCutToMilliseconds(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, time.Date(2026, 5, 1, 11, 0, 0, 1_000_000, time.UTC), got)
 
-	for _, far := range []time.Time{time.Unix(math.MaxInt64/1000, 0), time.Unix(math.MinInt64/1000, 0)} {
+	for _, end := range []time.Time{time.UnixMilli(math.MaxInt64), time.UnixMilli(math.MinInt64)} {
+		b, err := serde.Time.Append(nil, end)
+		require.NoError(t, err)
+		got, err := serde.Time.Decode(b)
+		require.NoError(t, err)
+		assert.True(t, end.Equal(got))
+	}
+	for _, far := range []time.Time{time.Unix(math.MaxInt64/1000+1, 0), time.Unix(math.MinInt64/1000-1, 0)} {
 		_, err = serde.Time.Append(nil, far)
 		require.ErrorContains(t, err, "do not fit")
 	}
