@@ -32,7 +32,9 @@ func (w *FixedWindows[K, V, A]) See(r topology.Record[K, V]) error {
 }
 
 // Closes says whether a record at a time would close a window that was not.
-func (w *FixedWindows[K, V, A]) Closes(at int64) bool { return w.closes(at, w.lastClosed(at)) }
+func (w *FixedWindows[K, V, A]) Closes(at int64) bool {
+	return w.closes(at, w.lastClosed(*w.Time)+1, w.lastClosed(at), w.Rows.store.ByTime)
+}
 
 // lastClosed is the start of the last window that is closed at a stream time: ends do not belong to windows.
 func (w *FixedWindows[K, V, A]) lastClosed(now int64) int64 { return now - w.Grace - w.Size }

@@ -48,7 +48,9 @@ func (s *Sessions[K, V, A]) See(r topology.Record[K, V]) error {
 }
 
 // Closes says whether a record at a time would close a session that was not.
-func (s *Sessions[K, V, A]) Closes(at int64) bool { return s.closes(at, s.open(at)-1) }
+func (s *Sessions[K, V, A]) Closes(at int64) bool {
+	return s.closes(at, s.open(*s.Time), s.open(at)-1, s.Rows.store.ByTime)
+}
 
 // open is the least end of a session that takes records at a stream time.
 func (s *Sessions[K, V, A]) open(now int64) int64 { return now - s.Grace - s.Gap }

@@ -72,7 +72,9 @@ func (w *SlidingWindows[K, V, A]) See(r topology.Record[K, V]) error {
 }
 
 // Closes says whether a record at a time would close a window that was not.
-func (w *SlidingWindows[K, V, A]) Closes(at int64) bool { return w.closes(at, w.lastClosed(at)) }
+func (w *SlidingWindows[K, V, A]) Closes(at int64) bool {
+	return w.closes(at, w.lastClosed(*w.Time)+1, w.lastClosed(at), w.Rows.store.ByTime)
+}
 
 // lastClosed is the start of the last window that is closed at a stream time: ends belong to windows.
 func (w *SlidingWindows[K, V, A]) lastClosed(now int64) int64 { return now - w.Grace - w.Size - 1 }

@@ -1,10 +1,12 @@
 package op
 
 import (
+	"iter"
 	"math"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/topology"
 	"github.com/millstream-go/millstream/window"
 )
@@ -45,10 +47,20 @@ func (w *Windowing[K, V, A]) see(at int64) (before int64) {
 	return before
 }
 
-// closes says whether there may be a row with a mark up to to that is closed at a time later than stream time.
-func (w *Windowing[K, V, A]) closes(at, to int64) bool {
+// closes says whether at, if it is later than stream time, closes a row, whose mark is in [from, to] then. rows visits those with such marks:
+// after a restart it is not known which there are.
+func (w *Windowing[K, V, A]) closes(at, from, to int64, rows func(from, to int64) iter.Seq2[store.WindowEntry, error]) bool {
 	c := &w.closing
-	return *w.Time >= 0 && at > *w.Time && (!c.known || c.seen != *w.Time || c.next <= to)
+	switch {
+	case *w.Time < 0 || at <= *w.Time || to < max(from, 0):
+		return false
+	case c.known && c.seen == *w.Time:
+		return c.next <= to
+	}
+	for range rows(max(from, 0), to) {
+		return true // or there is an error, which See meets again
+	}
+	return false
 }
 
 // send sends on what r has made of the row of a window.

@@ -16,37 +16,25 @@ const (
 	idleLook = idleFor / 4
 )
 
-// idled finds where the clock moves stream time: where it looks, no record has come for long enough, and a window closes. An operator that has
-// begun anew does not know yet what may close, and moves once in any case: docs/testing.md.
+// idled finds where the clock moves stream time: where it looks, no record has come for long enough, and a window closes.
 func (w windowed) idled(h []event) windowed {
 	w.moves = map[int]int64{}
-	since, next, knows := int64(idleFrom), int64(idleFrom+idleLook), false
+	since, next := int64(idleFrom), int64(idleFrom+idleLook)
 	for i, e := range h {
 		now, st := idleFrom+e.now, w.timeAfter(h[:i])
 		switch {
 		case e.kind == record:
 			since = now
 		case e.kind == restart || e.kind == wipe:
-			since, next, knows = now, now+idleLook, false
+			since, next = now, now+idleLook
 		case e.kind == advance && now >= next:
 			next = now - (now-next)%idleLook + idleLook
-			if at := now - idleFor; at >= since && st >= 0 && at > st && (!knows || w.closesUntil(h[:i], at)) {
+			if at := now - idleFor; at >= since && st >= 0 && at > st && w.closesUntil(h[:i], at) {
 				w.moves[e.n] = at
 			}
 		}
-		if to := w.timeAfter(h[:i+1]); to > st && w.closed(to) >= w.least() {
-			knows = true
-		}
 	}
 	return w
-}
-
-// least is the end of the first window there can be.
-func (w windowed) least() int64 {
-	if w.kind == timed {
-		return w.size
-	}
-	return 0
 }
 
 // timeAfter is stream time after some events, -1 before the first record.
