@@ -3,29 +3,33 @@ package millstream
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/runtime/statedir"
 )
 
-// Config says how an App runs. ApplicationID and Brokers have to be set; everything else has a default:
+// Config says how an App runs. ApplicationID and Brokers have to be set; everything else has a
+// default:
 //
 //	field               default
 //	StateDir            <user cache directory>/millstream
 //	Workers             GOMAXPROCS
+//	Guarantee           AtLeastOnce
 //	CommitInterval      100ms
 //	SessionTimeout      10s
-//	HeartbeatInterval   3s
+//	HeartbeatInterval   3s, at most a third of SessionTimeout
 //	RebalanceTimeout    60s
 //	MaxProcessingTime   5m
 //	StopTimeout         30s
@@ -38,51 +42,70 @@ import (
 //	Compression         none
 //	TLS, SASL           off
 //	Dialer              net.Dialer
-//	Logger              slog.Default() from level Warn
+//	Logger              slog.Default()
 //	Events              none
 //	OnDecodeError       failure.Stop()
 //	OnProcessError      failure.Stop()
 //	OnProduceError      failure.Stop()
 type Config struct {
-	// ApplicationID is the name of the consumer group, the prefix of all internal topics, and the directory of the state: the
-	// instances of one service share it. Letters, digits, '.', '_' and '-'.
+	// ApplicationID is the name of the consumer group, the prefix of all internal topics, and the name
+	// of the state directory. The instances of one service share it. It may have letters, digits, '.',
+	// '_' and '-'.
 	ApplicationID string
-	// Brokers are addresses to begin with, as host:port. The others are learnt from them.
+	// Brokers are some of the cluster's brokers, as host:port. The others are learnt from them.
 	Brokers []string
 
-	// StateDir is the directory below which the stores are kept, in <StateDir>/<ApplicationID>. One process at a time can use that.
-	// An App that finds its state there restores only what its changelogs have gained since.
+	// StateDir is the directory for the stores, which are in <StateDir>/<ApplicationID>. One process
+	// at a time can use that. An App that finds its state there restores only what its changelogs have
+	// gained since. A path that begins with "~" is refused: only a shell expands it. Run returns an
+	// error when other users (outside the directory's group) can write to the application's directory,
+	// or one of them owns it (root accepts every owner), and warns when they can read it.
 	StateDir string
-	// Workers is the number of goroutines that process records. A task, which is one partition of one sub-topology, runs on one.
+	// Workers is the number of goroutines that process records. A task, which is one partition of one
+	// sub-topology, runs on one.
 	Workers int
-	// CommitInterval is how often progress is committed under load. What a crash repeats is at most what was processed since.
+	// Guarantee is how often each record counts when processes, sessions or connections fail: at least
+	// once, or exactly once. docs/guarantees.md has the details.
+	Guarantee Guarantee
+	// CommitInterval is how often progress is committed under load. After a crash, what was processed
+	// since is processed again. With ExactlyOnce it is 5 s at most, since a transaction must not last long.
 	CommitInterval time.Duration
-	// SessionTimeout is how long the group waits for a sign of life before it gives this App's tasks to others.
+	// SessionTimeout is how long the group waits for a heartbeat before it assigns this App's tasks to
+	// others.
 	SessionTimeout time.Duration
-	// HeartbeatInterval is the time between two signs of life. At most a third of SessionTimeout is sensible.
+	// HeartbeatInterval is the time between two heartbeats. At most a third of SessionTimeout is
+	// sensible.
 	HeartbeatInterval time.Duration
-	// RebalanceTimeout is how long a rebalance waits for a member to settle what it gives up and to join again.
+	// RebalanceTimeout is how long a rebalance waits for a member to settle the tasks that are
+	// revoked, and to join again.
 	RebalanceTimeout time.Duration
-	// MaxProcessingTime is how long one record may take, retries within a user's function included. After that the App leaves
-	// its group, so that others may take the tasks, and stops with an error.
+	// MaxProcessingTime is how long a call of a user's function may take with one record, retries
+	// within it included, or one of Events. After that the App leaves its group at once, so that
+	// others may run the tasks, and stops with an error that names the step and the record.
 	MaxProcessingTime time.Duration
-	// StopTimeout bounds the graceful end: settling what is processed, closing the stores, leaving the group. What is not
-	// settled then is processed again after the next start.
+	// StopTimeout bounds the end of Run: settling what is processed, closing the stores, leaving the
+	// group. What is not settled by then is processed again after the next start.
 	StopTimeout time.Duration
-	// MemoryBudget is what all stores together may hold in memory, in bytes.
+	// MemoryBudget is how much memory all stores together may use for rows, in bytes. One compressed
+	// batch of records that a producer has written may take as much, and at least 128 MiB, when it is
+	// decompressed. A larger one is not read, and OnDecodeError, or the policy of its topic, decides
+	// about its records. While stores are scanned through App.OpenStore, rows that are kept for the scans
+	// may take as much, once more. Not counted is what leads to rows in files, 16 bytes for each page of
+	// 16 KiB: 14 MB for 100 million rows of 100 bytes.
 	MemoryBudget int64
-	// MaxTaskIdle is how long a task whose topics are merged by time waits for one that is empty although caught up. Negative: it
-	// does not even wait for records that are known to be on the broker.
+	// MaxTaskIdle is how long a task that merges topics by time waits for a topic that it has read to
+	// the end. Negative: it does not even wait for records that are known to be on the broker.
 	MaxTaskIdle time.Duration
 
 	// ReplicationFactor is that of the internal topics which the App creates.
 	ReplicationFactor int
-	// TopicConfig is added to the configuration of the internal topics which the App creates, and wins over the library's.
+	// TopicConfig is added to the configuration of the internal topics which the App creates, and wins
+	// over the library's.
 	TopicConfig map[string]string
 
-	// ClientID is what brokers log and what quotas go by.
+	// ClientID is the name that brokers log, and to which quotas apply.
 	ClientID string
-	// Rack names where the App runs. Brokers that select replicas by rack have it read from one there.
+	// Rack names where the App runs. Brokers that select replicas by rack let it read from one there.
 	Rack string
 	// Compression of everything that is written: "none", "gzip", "snappy", "lz4" or "zstd".
 	Compression string
@@ -90,20 +113,58 @@ type Config struct {
 	TLS *tls.Config
 	// SASL switches authentication on.
 	SASL *SASL
-	// Dialer opens the connections, where the operating system's way does not do: proxies, tests.
+	// Dialer opens the connections, for proxies and tests.
 	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Logger gets what an operator should know. Errors that Run returns are not logged besides.
+	// Logger gets what an operator should know, each line with the application's id. At level Info
+	// that is the App's states, its tasks and topics, how far a restore is every five seconds, and a
+	// summary every minute; at Warn and Error it is what needs somebody's attention. Errors that Run
+	// returns are not logged besides. slog.New(slog.DiscardHandler) is silent; a handler with the
+	// level Warn leaves out what is as it should be.
 	Logger *slog.Logger
-	// Events are told what happens.
+	// Events are functions that are called when something happens.
 	Events Events
 
-	// OnDecodeError is what happens to a record that a serde cannot decode, where its topic does not say.
+	// OnDecodeError decides about a record that a serde cannot decode, unless its topic has a policy
+	// of its own. For a batch of records that cannot be read it is asked once: a dead letter has no
+	// key and no value then.
 	OnDecodeError failure.Policy
-	// OnProcessError is what happens to a record when a user's function returns an error, where the step does not say.
+	// OnProcessError decides about a record when a user's function returns an error, unless the step
+	// has a policy of its own.
 	OnProcessError failure.Policy
-	// OnProduceError is what happens to a record that cannot be encoded or that a broker refuses for good.
+	// OnProduceError decides about a record that cannot be encoded for a topic or the store of a table
+	// or a join, or that a broker refuses permanently.
 	OnProduceError failure.Policy
+}
+
+// Guarantee is how often each record counts: in the stores, and in the topics that the application writes.
+type Guarantee int
+
+const (
+	// AtLeastOnce: each record counts at least once. After a crash, or when a member of the group has lost its session,
+	// what was processed since the last commit is processed again, and counts twice where results add up.
+	AtLeastOnce Guarantee = iota
+	// ExactlyOnce: each record counts once, whatever fails. Commits are transactions (KIP-98, KIP-447): readers with
+	// isolation.level=read_committed, as all inputs of Apps are, see the results of a transaction when it has ended, all
+	// of them or none. So results appear as late as the next commit; each internal topic on the way adds another. A
+	// process that dies and does not come back holds up readers of what it wrote for up to 10 s. Functions of the user
+	// may still be called twice with a record; what they do elsewhere is theirs.
+	//
+	// It needs the right to write with transactional ids that begin with the ApplicationID (ACL: Write and Describe on
+	// the prefix), and as many brokers as their setting transaction.state.log.replication.factor says. All members of
+	// the group should have the same guarantee; it holds from when the last one with AtLeastOnce has stopped.
+	ExactlyOnce
+)
+
+// String returns the name of the guarantee.
+func (g Guarantee) String() string {
+	switch g {
+	case AtLeastOnce:
+		return "AtLeastOnce"
+	case ExactlyOnce:
+		return "ExactlyOnce"
+	}
+	return fmt.Sprintf("Guarantee(%d)", int(g))
 }
 
 const (
@@ -128,7 +189,7 @@ func (c Config) withDefaults() (Config, error) {
 	defaultTo(&c.ReplicationFactor, -1)
 	defaultTo(&c.ClientID, c.ApplicationID)
 	if c.Logger == nil {
-		c.Logger = slog.New(warnings{slog.Default().Handler()})
+		c.Logger = slog.Default()
 	}
 	return c, err
 }
@@ -143,27 +204,19 @@ func defaultTo[T comparable](field *T, v T) {
 func defaultStateDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("Config.StateDir is not set, and there is no cache directory: %w", err)
+		return "", fmt.Errorf("Config.StateDir is not set, and its default, the user's cache directory, is not available: "+
+			"%w", err)
 	}
 	return filepath.Join(dir, "millstream"), nil
 }
-
-// warnings is a handler from level Warn: a library is silent about what is as it should be.
-type warnings struct{ slog.Handler }
-
-func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
-}
-
-func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
-func (w warnings) WithGroup(name string) slog.Handler   { return warnings{w.Handler.WithGroup(name)} }
 
 var (
 	legalName    = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 	compressions = []string{"", "none", "gzip", "snappy", "lz4", "zstd"}
 )
 
-// check returns all mistakes of a configuration that has its defaults, each naming the field and its value.
+// check returns all mistakes of a configuration that has its defaults, each naming the field and
+// its value.
 func (c Config) check() []error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -173,15 +226,25 @@ func (c Config) check() []error {
 	case !legalName.MatchString(id) || id == "." || id == "..":
 		wrong("Config.ApplicationID is %q: only letters, digits, '.', '_' and '-' may be in it", id)
 	case len(id) > 200:
-		wrong("Config.ApplicationID has %d characters: names of topics begin with it, which end at 249", len(id))
+		wrong("Config.ApplicationID has %d characters: internal topic names begin with it, and Kafka allows 249 characters",
+			len(id))
 	}
 	if len(c.Brokers) == 0 {
 		wrong("Config.Brokers is not set")
 	}
 	for _, b := range c.Brokers {
-		if _, _, err := net.SplitHostPort(b); err != nil {
+		_, port, err := net.SplitHostPort(b)
+		if err != nil {
 			wrong("Config.Brokers has %q, which is not host:port", b)
+		} else if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			wrong("Config.Brokers has %q, whose port is not a number from 1 to 65535", b)
 		}
+	}
+	if err := statedir.CheckRoot(c.StateDir); err != nil {
+		wrong("Config.StateDir: %w", err)
+	}
+	if c.Guarantee != AtLeastOnce && c.Guarantee != ExactlyOnce {
+		wrong("Config.Guarantee is %v: it must be AtLeastOnce or ExactlyOnce", c.Guarantee)
 	}
 	errs = append(errs, c.checkTimes()...)
 	if c.Workers < 0 {
@@ -190,6 +253,7 @@ func (c Config) check() []error {
 	if c.MemoryBudget < 1<<20 {
 		wrong("Config.MemoryBudget is %d bytes: at least 1 MB (%d) is needed", c.MemoryBudget, 1<<20)
 	}
+	// -1 is the broker's default, and the protocol has 16 bits.
 	if c.ReplicationFactor < -1 || c.ReplicationFactor > 1<<15-1 {
 		wrong("Config.ReplicationFactor is %d: -1, the broker's default, or a count", c.ReplicationFactor)
 	}
@@ -199,34 +263,41 @@ func (c Config) check() []error {
 	return append(errs, c.SASL.check()...)
 }
 
+// The longest durations: one year, so that no sum of some can overflow; and 24 days for those that
+// the protocol has as 32 bits of milliseconds.
+const (
+	maxDuration = 365 * 24 * time.Hour
+	maxOnWire   = 24 * 24 * time.Hour
+)
+
 func (c Config) checkTimes() []error {
 	var errs []error
-	for _, f := range []struct {
+	for _, setting := range []struct {
 		name  string
 		value time.Duration
 		least time.Duration
+		most  time.Duration
 	}{
-		{"CommitInterval", c.CommitInterval, time.Millisecond},
-		{"SessionTimeout", c.SessionTimeout, minSession},
-		{"HeartbeatInterval", c.HeartbeatInterval, minSession / 10},
-		{"RebalanceTimeout", c.RebalanceTimeout, minSession},
-		{"MaxProcessingTime", c.MaxProcessingTime, minSession},
-		{"StopTimeout", c.StopTimeout, time.Millisecond},
+		{"CommitInterval", c.CommitInterval, time.Millisecond, maxDuration},
+		{"SessionTimeout", c.SessionTimeout, minSession, maxOnWire},
+		{"HeartbeatInterval", c.HeartbeatInterval, minSession / 10, maxDuration},
+		{"RebalanceTimeout", c.RebalanceTimeout, minSession, maxOnWire},
+		{"MaxProcessingTime", c.MaxProcessingTime, minSession, maxDuration},
+		{"StopTimeout", c.StopTimeout, time.Millisecond, maxDuration},
+		// Any negative value means that tasks never wait.
+		{"MaxTaskIdle", c.MaxTaskIdle, math.MinInt64, maxDuration},
 	} {
-		if f.value < f.least {
-			errs = append(errs, fmt.Errorf("Config.%s is %v: at least %v is needed", f.name, f.value, f.least))
+		if setting.value < setting.least {
+			errs = append(errs, fmt.Errorf("Config.%s is %v: at least %v is needed", setting.name, setting.value, setting.least))
+		}
+		if setting.value > setting.most {
+			errs = append(errs, fmt.Errorf("Config.%s is %v: at most %v is possible", setting.name, setting.value, setting.most))
 		}
 	}
+	// A session would end before its first heartbeat.
 	if c.HeartbeatInterval >= c.SessionTimeout {
-		errs = append(errs, fmt.Errorf("Config.HeartbeatInterval is %v, not less than Config.SessionTimeout, %v", c.HeartbeatInterval, c.SessionTimeout))
+		errs = append(errs, fmt.Errorf("Config.HeartbeatInterval is %v, not less than Config.SessionTimeout, %v",
+			c.HeartbeatInterval, c.SessionTimeout))
 	}
 	return errs
-}
-
-// join makes one error of the mistakes, one a line; nil when there are none.
-func join(errs []error) error {
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("millstream: %w", err)
-	}
-	return nil
 }

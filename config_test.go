@@ -2,30 +2,41 @@ package millstream_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
 
 	"github.com/millstream-go/millstream"
 	"github.com/millstream-go/millstream/failure"
-	"github.com/millstream-go/millstream/testdriver/broker"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/topology"
 )
 
-func TestNewReturnsAllMistakesAtOnce(t *testing.T) {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// upper is a topology without state.
+func upper(t *testing.T) *topology.Topology {
+	b := stream.NewBuilder()
+	texts := func(name string) stream.Topic[string, string] {
+		return stream.NewTopic(name, serde.String, serde.String)
+	}
+	stream.To(stream.MapValues(stream.From(b, texts("in")), strings.ToUpper), texts("out"))
+	top, err := b.Build()
+	require.NoError(t, err)
+	return top
+}
+
+func TestConfig_AllMistakesAtOnce(t *testing.T) {
 	_, err := millstream.New(nil, millstream.Config{
-		ApplicationID: "a b", Brokers: []string{"localhost"}, CommitInterval: -1, SessionTimeout: time.Second, HeartbeatInterval: 2 * time.Second,
+		ApplicationID: "a b", Brokers: []string{"localhost", "b:kafka", "b:", "b:0", "b:65536", "[::1]:9092"}, CommitInterval: -1, SessionTimeout: time.Second, HeartbeatInterval: 2 * time.Second,
 		MemoryBudget: 1, ReplicationFactor: -2, Compression: "rar", Workers: -1,
 		SASL: &millstream.SASL{Mechanism: "PLAIN"}, OnDecodeError: failure.DeadLetter(""),
 	})
@@ -38,6 +49,10 @@ func TestNewReturnsAllMistakesAtOnce(t *testing.T) {
 	} {
 		assert.ErrorContains(t, err, want)
 	}
+	for _, port := range []string{"b:kafka", "b:", "b:0", "b:65536"} {
+		assert.ErrorContains(t, err, fmt.Sprintf("Config.Brokers has %q, whose port", port))
+	}
+	assert.NotContains(t, err.Error(), "::1")
 	_, err = millstream.New(upper(t), millstream.Config{})
 	assert.ErrorContains(t, err, "Config.ApplicationID is not set")
 	assert.ErrorContains(t, err, "Config.Brokers is not set")
@@ -47,7 +62,7 @@ func TestNewReturnsAllMistakesAtOnce(t *testing.T) {
 	assert.NoError(t, err, "the rest has defaults")
 }
 
-func TestSecretsAreNeverPrinted(t *testing.T) {
+func TestConfig_SecretsAreNeverPrinted(t *testing.T) {
 	const secret = "swordfish"
 	cfg := millstream.Config{
 		ApplicationID: "a", Brokers: []string{"b:1"},
@@ -80,7 +95,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	assert.True(t, strings.Contains(log.String(), `PLAIN as "me"`), "what is no secret is printed")
 }
 
-func TestStatesHaveNames(t *testing.T) {
+func TestState_HasName(t *testing.T) {
 	assert.Equal(t, "restoring", millstream.Restoring.String())
 	assert.Equal(t, "state 99", millstream.State(99).String())
 	app, err := millstream.New(upper(t), millstream.Config{ApplicationID: "a", Brokers: []string{"b:1"}})
@@ -90,41 +105,4 @@ func TestStatesHaveNames(t *testing.T) {
 	assert.NoError(t, app.Live())
 	_, err = app.OpenStore("x")
 	assert.ErrorContains(t, err, `there is no store "x"`)
-}
-
-// What the configuration says of connections and records gets to the brokers.
-func TestSettingsReachTheBrokers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1))
-		cfg := config(t, b)
-		cfg.Rack, cfg.Compression, cfg.ReplicationFactor = "rack-7", "zstd", 1
-		cfg.TopicConfig = map[string]string{"segment.ms": "12345"}
-		dialed := 0
-		var mu sync.Mutex
-		cfg.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
-			mu.Lock()
-			dialed++
-			mu.Unlock()
-			return b.Dialer()(ctx, network, address)
-		}
-		racks, codecs := map[string]bool{}, map[int8]bool{}
-		write(t, b, "in", 0, 100)
-		b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch, kmsg.Produce}, Observe: true, Count: -1, When: func(r kmsg.Request) bool {
-			switch r := r.(type) {
-			case *kmsg.FetchRequest:
-				racks[r.Rack] = true
-			case *kmsg.ProduceRequest:
-				var batch kmsg.RecordBatch
-				if err := batch.ReadFrom(r.Topics[0].Partitions[0].Records); err == nil {
-					codecs[int8(batch.Attributes&7)] = true
-				}
-			}
-			return true
-		}})
-		toEnd(t, simple(t), cfg)
-		b.Cluster().Close() // which ends what observes
-		assert.Equal(t, map[string]bool{"rack-7": true}, racks)
-		assert.Equal(t, map[int8]bool{4: true}, codecs, "4 is zstd")
-		assert.Positive(t, dialed)
-	})
 }

@@ -17,16 +17,17 @@ const (
 	SASLOAuthBearer = "OAUTHBEARER"
 )
 
-// SASL says who the App is. Neither fmt nor slog nor encoding/json prints its secrets. Out of any type's reach are verbs that do not fit,
-// which go vet refuses (%p and %w here, %s of a struct around it), and fields that are not exported, on which fmt calls no methods: keep
-// the pointer there, as Config does.
+// SASL has the credentials of the App. Neither fmt nor slog nor encoding/json prints its secrets.
+// Two cases are out of any type's reach. One is verbs that do not fit, which go vet refuses (%p and
+// %w here, %s of a struct around it). The other is fields that are not exported, on which fmt calls
+// no methods: let these be pointers, as that of Config is.
 type SASL struct {
 	// Mechanism is one of the SASL constants.
 	Mechanism string
 	// User and Password are for PLAIN and SCRAM.
 	User, Password string
-	// Token returns a token for OAUTHBEARER that is valid now. It is called for each connection that is opened; it should
-	// keep tokens until shortly before they expire.
+	// Token returns a token for OAUTHBEARER that is valid now. It is called for each connection that
+	// is opened, so it should cache tokens until shortly before they expire.
 	Token func(ctx context.Context) (Token, error)
 }
 
@@ -92,7 +93,7 @@ func (s *SASL) check() []error {
 	return errs
 }
 
-// client returns s as the client wants it. ctx is the App's: it ends calls of Token.
+// client converts s for the client. Calls of Token end with ctx.
 func (s *SASL) client(ctx context.Context) sarama.SASL {
 	if s == nil {
 		return sarama.SASL{}

@@ -1,54 +1,49 @@
 package millstream
 
-import (
-	"sync/atomic"
-)
-
-// Stats are counts since the App began.
+// Stats are counts since the App began, and figures of its stores as they are. What is processed again, after a
+// failure, is counted again, with either guarantee.
 type Stats struct {
 	RecordsIn  int64 // processed, from all topics that the topology reads, its own repartition topics included
 	RecordsOut int64 // sent to topics that the topology writes; changelogs are not in it
-	Commits    int64 // one of one worker counts 1
+	Commits    int64 // of all workers: each worker commits by itself
 	Restored   int64 // records of changelogs, or of topics in their place, applied to stores before they were used
-	// Dropped is the number of records dropped, by reason.
+	Damaged    int64 // files of stores that were damaged and moved aside; the stores were restored
+	// Dropped is the number of records dropped, by reason. docs/concepts.md explains those of the library.
 	Dropped map[string]int64
+	// Stores has figures of the stores on disk, by name. It is empty while the App does not run.
+	Stores map[string]StoreStats
 }
 
-// counters are those that are no worker's.
-type counters struct {
-	restored atomic.Int64
-	// in, out and commits are those of a run that is over.
-	in, out, commits atomic.Int64
+// StoreStats are figures of a store on disk: of its partitions that are open in this App. A partition stays
+// open for a while after its task has moved away.
+type StoreStats struct {
+	Partitions int   // that are open
+	Files      int   // of rows
+	Bytes      int64 // of these files
+	// WrittenBytes were written to files of rows, by flushes and merges, since the partitions were opened.
+	WrittenBytes int64
+	// MergesWaiting is the number of partitions that have files to merge, or are merging them; WaitingBytes
+	// is the length of these files. When merges fall behind, both grow, and then flushes wait.
+	MergesWaiting int
+	WaitingBytes  int64
+	// PagesChecked is how many pages of the files reads have compared with their checksums since the
+	// partitions were opened: each page once. Merges check all that they read, and do not count.
+	PagesChecked int64
 }
 
-// Stats returns the App's counts.
+// Stats returns the App's counts, and figures of its stores.
 func (a *App) Stats() Stats {
+	c := a.counters.Counts()
 	s := Stats{
-		RecordsIn: a.stats.in.Load(), RecordsOut: a.stats.out.Load(), Commits: a.stats.commits.Load(),
-		Restored: a.stats.restored.Load(), Dropped: a.drops.byReason(),
+		RecordsIn: c.RecordsIn, RecordsOut: c.RecordsOut, Commits: c.Commits, Restored: c.Restored, Damaged: c.Damaged,
+		Dropped: c.Dropped, Stores: map[string]StoreStats{},
 	}
-	if run := a.current(); run != nil {
-		for _, w := range run.workers {
-			x := w.Stats()
-			s.RecordsIn += x.In.Load()
-			s.RecordsOut += x.Out.Load()
-			s.Commits += x.Commits.Load()
+	if inst := a.current(); inst != nil {
+		for name, store := range inst.StoreStats() {
+			s.Stores[name] = StoreStats(store)
 		}
 	}
 	return s
-}
-
-// keepStats takes over what the workers of a run that is over have counted.
-func (a *App) keepStats(s *session) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.session = nil
-	for _, w := range s.workers {
-		x := w.Stats()
-		a.stats.in.Add(x.In.Load())
-		a.stats.out.Add(x.Out.Load())
-		a.stats.commits.Add(x.Commits.Load())
-	}
 }
 
 // TaskInfo describes a task of this App.
@@ -58,10 +53,16 @@ type TaskInfo struct {
 	Worker  int    // which worker runs it, from 0
 }
 
-// Tasks returns the tasks that the group has given to this App at present, sorted.
+// Tasks returns the tasks that the group has assigned to this App at present, sorted.
 func (a *App) Tasks() []TaskInfo {
-	if s := a.current(); s != nil {
-		return *s.tasks.Load()
+	inst := a.current()
+	if inst == nil {
+		return nil
 	}
-	return nil
+	infos := inst.Tasks()
+	tasks := make([]TaskInfo, len(infos))
+	for i, info := range infos {
+		tasks[i] = TaskInfo(info)
+	}
+	return tasks
 }

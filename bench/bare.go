@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
+	ibm "github.com/IBM/sarama"
 )
 
 // A bare loop reads and writes what the App of a workload does, with the same sizes, acknowledgements and idempotence, and commits
@@ -16,7 +16,7 @@ import (
 // leader again, repeats nothing, and its records alias what was fetched. What it needs is what Kafka costs on Sarama's protocol layer.
 type bareLoop struct {
 	s                    spec
-	fetch, write, commit *sarama.Broker
+	fetch, write, commit *ibm.Broker
 	in                   string
 	outs                 []string // of which the last is a changelog where there are two
 	value                int      // bytes of a value that are written
@@ -24,7 +24,7 @@ type bareLoop struct {
 	sizes                []int    // bytes of the values by outs, where they differ
 	half                 bool     // the first of outs gets every second record only
 	pos, ends, acked     map[int32]int64
-	id                   *sarama.InitProducerIDResponse
+	id                   *ibm.InitProducerIDResponse
 	seq                  map[string][]int32
 	w                    window
 	read                 int64
@@ -43,25 +43,7 @@ const (
 func (s spec) runBare() (result, error) {
 	b := &bareLoop{s: s, pos: map[int32]int64{}, ends: map[int32]int64{}, acked: map[int32]int64{}, seq: map[string][]int32{}, value: valueSize}
 	b.settled = sync.NewCond(&b.mu)
-	switch s.Workload {
-	case "pass":
-		b.in, b.outs = recordsTopic, []string{bareTopic}
-	case "count":
-		b.in, b.outs, b.value = recordsTopic, []string{bareTopic, bareLogTopic}, 8
-	case "windows":
-		b.in, b.outs, b.value, b.key = timedTopic, []string{bareTopic, bareLogTopic}, 8, windowKeySize
-	case "streams": // one of the two topics, which is the same a record
-		b.in, b.outs, b.half, b.key = leftsTopic, []string{bareTopic, bareLogTopic}, true, windowKeySize
-	case "foreign": // what the App writes for each order; it reads three more records for each
-		b.in, b.outs = ordersTopic, []string{bareTopic, bareTellTopic, bareKeepTopic, bareAnswerTopic, bareLogTopic}
-		b.sizes = []int{valueSize, subscriptionSize, subscriptionSize, valueSize, valueSize}
-	case "join":
-		b.in, b.outs = clicksTopic, []string{bareTopic}
-	case "restore":
-		b.in = "bench-join-" + rowStore + "-changelog"
-	case "latency":
-		b.in, b.outs = sentTopic+s.Round, []string{gotTopic + s.Round}
-	}
+	programs[s.Workload].bare(b)
 	if err := b.open(); err != nil {
 		return result{}, err
 	}
@@ -70,11 +52,11 @@ func (s spec) runBare() (result, error) {
 
 // open connects, one connection to a role as the library has it.
 func (b *bareLoop) open() error {
-	cfg := sarama.NewConfig()
-	cfg.Version = sarama.V2_8_0_0
+	cfg := ibm.NewConfig()
+	cfg.Version = ibm.V2_8_0_0
 	cfg.Net.MaxOpenRequests = inFlight
-	for _, to := range []**sarama.Broker{&b.fetch, &b.write, &b.commit} {
-		*to = sarama.NewBroker(b.s.Broker)
+	for _, to := range []**ibm.Broker{&b.fetch, &b.write, &b.commit} {
+		*to = ibm.NewBroker(b.s.Broker)
 		if err := (*to).Open(cfg); err != nil {
 			return err
 		}
@@ -83,15 +65,15 @@ func (b *bareLoop) open() error {
 		}
 	}
 	var err error
-	if b.id, err = b.write.InitProducerID(&sarama.InitProducerIDRequest{Version: 4, TransactionTimeout: time.Minute, ProducerID: -1, ProducerEpoch: -1}); err != nil {
+	if b.id, err = b.write.InitProducerID(&ibm.InitProducerIDRequest{Version: 4, TransactionTimeout: time.Minute, ProducerID: -1, ProducerEpoch: -1}); err != nil {
 		return err
 	}
 	for _, t := range b.outs {
 		b.seq[t] = make([]int32, partitions)
 	}
 	for p := range int32(partitions) {
-		req := &sarama.OffsetRequest{Version: 4}
-		req.AddBlock(b.in, p, sarama.OffsetNewest, 1)
+		req := &ibm.OffsetRequest{Version: 4}
+		req.AddBlock(b.in, p, ibm.OffsetNewest, 1)
 		resp, err := b.commit.GetAvailableOffsets(req)
 		if err != nil {
 			return err
@@ -99,7 +81,7 @@ func (b *bareLoop) open() error {
 		end := resp.GetBlock(b.in, p).Offset
 		b.ends[p] = end
 		if b.s.Workload == "latency" {
-			b.pos[p], b.ends[p] = end, 1<<62
+			b.pos[p], b.ends[p] = end, 1<<60
 		}
 	}
 	return nil
@@ -113,16 +95,16 @@ func (b *bareLoop) loop() (result, error) {
 			b.fail(errStopped)
 		}()
 	}
-	fetched := make(chan *sarama.FetchResponse, 1)
+	fetched := make(chan *ibm.FetchResponse, 1)
 	go b.poll(fetched)
 	b.w.start(0)
-	warm := b.s.Records / 4
+	all := b.left()
 	started, last := false, time.Now()
 	for resp := range fetched {
 		if err := b.pass(resp); err != nil {
 			return result{}, err
 		}
-		if !started && b.read >= warm && b.read < b.s.Records {
+		if !started && b.read >= all/4 && b.read < all {
 			b.w.start(b.read)
 			started = true
 		}
@@ -149,6 +131,14 @@ func (b *bareLoop) loop() (result, error) {
 	return b.w.result(b.read), nil
 }
 
+// left returns how many records it is to read. They may be fewer than the App reads, if that has several inputs.
+func (b *bareLoop) left() (n int64) {
+	for p, end := range b.ends {
+		n += end - b.pos[p]
+	}
+	return n
+}
+
 var errStopped = errors.New("stopped")
 
 func (b *bareLoop) fail(err error) {
@@ -167,10 +157,10 @@ func (b *bareLoop) broken() error {
 }
 
 // poll fetches until all partitions are at their ends.
-func (b *bareLoop) poll(to chan<- *sarama.FetchResponse) {
+func (b *bareLoop) poll(to chan<- *ibm.FetchResponse) {
 	defer close(to)
 	for b.broken() == nil {
-		req := &sarama.FetchRequest{Version: 12, MaxWaitTime: 500, MinBytes: 1, MaxBytes: 50 << 20, SessionEpoch: -1, Isolation: sarama.ReadCommitted}
+		req := &ibm.FetchRequest{Version: 12, MaxWaitTime: 500, MinBytes: 1, MaxBytes: 50 << 20, SessionEpoch: -1, Isolation: ibm.ReadCommitted}
 		left := false
 		for p, end := range b.ends {
 			if b.pos[p] < end {
@@ -201,17 +191,17 @@ func (b *bareLoop) poll(to chan<- *sarama.FetchResponse) {
 type outQueue struct {
 	topic     string
 	partition int32
-	batches   []*sarama.RecordBatch
+	batches   []*ibm.RecordBatch
 }
 
 // pass writes what was fetched, in requests with one batch of each partition.
-func (b *bareLoop) pass(resp *sarama.FetchResponse) error {
+func (b *bareLoop) pass(resp *ibm.FetchResponse) error {
 	var queues []*outQueue
 	for p, block := range resp.Blocks[b.in] {
-		if block.Err != sarama.ErrNoError {
+		if block.Err != ibm.ErrNoError {
 			return block.Err
 		}
-		var records []*sarama.Record
+		var records []*ibm.Record
 		var first time.Time
 		for _, rs := range block.RecordsSet {
 			rb := rs.RecordBatch
@@ -237,7 +227,7 @@ func (b *bareLoop) pass(resp *sarama.FetchResponse) error {
 		}
 	}
 	for len(queues) > 0 {
-		req := &sarama.ProduceRequest{Version: 9, RequiredAcks: sarama.WaitForAll, Timeout: 10_000}
+		req := &ibm.ProduceRequest{Version: 9, RequiredAcks: ibm.WaitForAll, Timeout: 10_000}
 		left := queues[:0]
 		for _, q := range queues {
 			req.AddBatch(q.topic, q.partition, q.batches[0])
@@ -254,21 +244,21 @@ func (b *bareLoop) pass(resp *sarama.FetchResponse) error {
 }
 
 // batches makes batches of at most 256 KiB, with values of that size.
-func (b *bareLoop) batches(topic string, p int32, value int, records []*sarama.Record, at time.Time) (all []*sarama.RecordBatch) {
+func (b *bareLoop) batches(topic string, p int32, value int, records []*ibm.Record, at time.Time) (all []*ibm.RecordBatch) {
 	perBatch := batchBytes / (value + 16)
-	slab := make([]sarama.Record, len(records))
-	ptrs := make([]*sarama.Record, len(records))
+	slab := make([]ibm.Record, len(records))
+	ptrs := make([]*ibm.Record, len(records))
 	for i, r := range records {
 		key := r.Key
 		if b.key > 0 {
 			key = r.Value[:b.key]
 		}
-		slab[i] = sarama.Record{Key: key, Value: r.Value[:min(value, len(r.Value))], OffsetDelta: int64(i % perBatch)}
+		slab[i] = ibm.Record{Key: key, Value: r.Value[:min(value, len(r.Value))], OffsetDelta: int64(i % perBatch)}
 		ptrs[i] = &slab[i]
 	}
 	for len(ptrs) > 0 {
 		n := min(perBatch, len(ptrs))
-		all = append(all, &sarama.RecordBatch{Version: 2, FirstTimestamp: at, MaxTimestamp: at, ProducerID: b.id.ProducerID,
+		all = append(all, &ibm.RecordBatch{Version: 2, FirstTimestamp: at, MaxTimestamp: at, ProducerID: b.id.ProducerID,
 			ProducerEpoch: b.id.ProducerEpoch, FirstSequence: b.seq[topic][p], LastOffsetDelta: int32(n - 1), Records: ptrs[:n]})
 		b.seq[topic][p] += int32(n)
 		ptrs = ptrs[n:]
@@ -277,18 +267,18 @@ func (b *bareLoop) batches(topic string, p int32, value int, records []*sarama.R
 }
 
 // send writes a request; AsyncProduce waits while five are under way.
-func (b *bareLoop) send(req *sarama.ProduceRequest) error {
+func (b *bareLoop) send(req *ibm.ProduceRequest) error {
 	if err := b.broken(); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	b.flying++
 	b.mu.Unlock()
-	return b.write.AsyncProduce(req, func(resp *sarama.ProduceResponse, err error) {
+	return b.write.AsyncProduce(req, func(resp *ibm.ProduceResponse, err error) {
 		if err == nil {
 			for _, blocks := range resp.Blocks {
 				for _, x := range blocks {
-					if x.Err != sarama.ErrNoError {
+					if x.Err != ibm.ErrNoError {
 						err = x.Err
 					}
 				}
@@ -309,7 +299,7 @@ func (b *bareLoop) commitOffsets() error {
 	if len(b.acked) == 0 || len(b.outs) == 0 {
 		return nil
 	}
-	req := &sarama.OffsetCommitRequest{Version: 7, ConsumerGroup: "bare-" + b.s.Workload, ConsumerGroupGeneration: -1}
+	req := &ibm.OffsetCommitRequest{Version: 7, ConsumerGroup: "bare-" + b.s.Workload, ConsumerGroupGeneration: -1}
 	for p, at := range b.acked {
 		req.AddBlock(b.in, p, at, 0, "")
 	}
@@ -319,7 +309,7 @@ func (b *bareLoop) commitOffsets() error {
 	}
 	for _, codes := range resp.Errors {
 		for _, code := range codes {
-			if code != sarama.ErrNoError && code != sarama.ErrNotCoordinatorForConsumer && code != sarama.ErrConsumerCoordinatorNotAvailable && code != sarama.ErrOffsetsLoadInProgress {
+			if code != ibm.ErrNoError && code != ibm.ErrNotCoordinatorForConsumer && code != ibm.ErrConsumerCoordinatorNotAvailable && code != ibm.ErrOffsetsLoadInProgress {
 				return code
 			}
 		}

@@ -17,6 +17,14 @@ func mix(n uint64) uint64 {
 	return n ^ n>>31
 }
 
+// unmix is the inverse of mix.
+func unmix(n uint64) uint64 {
+	n = (n ^ n>>31 ^ n>>62) * 0x319642b2d24d8ec3
+	n = (n ^ n>>27 ^ n>>54) * 0x96de1b173f119089
+	n = n ^ n>>30 ^ n>>60
+	return n - 0x9e3779b97f4a7c15
+}
+
 // keyOf returns the key of record n, uniform over [0, keys).
 func keyOf(n, keys int64) int64 { return int64(mix(uint64(n)) % uint64(keys)) }
 

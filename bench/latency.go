@@ -4,56 +4,71 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millstream-go/millstream/stream"
 )
 
-// measureLatency sends records at a steady rate and takes the time until each can be read behind the App, and then behind a bare
-// loop: the difference is ours, the rest is Kafka's and the measurement's own.
-func (b *bench) measureLatency(ctx context.Context) error {
+var latencyProgram = program{
+	app:  func(b *stream.Builder, s spec) { pass(b, sentTopic+s.Round, gotTopic+s.Round) },
+	bare: func(b *bareLoop) { b.in, b.outs = sentTopic+b.s.Round, []string{gotTopic + b.s.Round} },
+	java: func(s spec) map[string]string {
+		return map[string]string{"in": sentTopic + s.Round, "out": gotTopic + s.Round}
+	},
+}
+
+// measureLatency sends records at a steady rate and takes the time until each can be read behind the App, behind Kafka Streams, and
+// behind a bare loop: the difference is ours, the rest is Kafka's and the measurement's own.
+func (b *bench) measureLatency(ctx context.Context, _ int64) error {
 	// The broker's own code is compiled while it runs: the first round is for that.
-	for round, kind := range []string{"bare", "app", "bare"} {
-		s := b.spec("latency", b.state("latency"), 0)
-		s.Kind, s.Round = kind, strconv.Itoa(round)
+	rounds := []string{kindBare, kindApp, kindOnce, kindStreams, kindBare}
+	for round, kind := range rounds {
+		if kind == kindStreams && !b.peers.has(peerStreams) || kind == kindOnce && !b.once {
+			continue
+		}
+		s := spec{Workload: "latency", Kind: kind, Broker: b.broker, Round: strconv.Itoa(round), Profile: b.profile}
+		s.StateDir = b.state(s)
 		if err := b.create(ctx, sentTopic+s.Round, gotTopic+s.Round); err != nil {
 			return err
 		}
-		p, err := start(ctx, s)
+		took, err := b.latencyOf(ctx, s)
 		if err != nil {
 			return err
-		}
-		if err := p.ready(); err != nil {
-			return err
-		}
-		took, err := b.times(ctx, s.Round)
-		p.stdin.Close()
-		_, _, end := p.wait()
-		if err != nil {
-			return err
-		}
-		if end != nil {
-			return end
 		}
 		if round == 0 {
 			continue
 		}
 		at := func(q float64) float64 { return took[int(q*float64(len(took)-1))].Seconds() * 1000 }
-		l := fmt.Sprintf("latency of the pass-through at %d records/s, %s: p50 %.1f ms, p99 %.1f ms, p99.9 %.1f ms, max %.1f ms",
-			b.rate, kind, at(.5), at(.99), at(.999), at(1))
-		if kind == "app" {
-			l += " (Kafka Streams: p50 56 ms, p99 107 ms)"
-		}
-		fmt.Fprintln(os.Stderr, l)
-		b.table.latency = append(b.table.latency, l)
+		b.report.say(fmt.Sprintf("Latency of the pass-through at %d records/s, %s: p50 %.1f ms, p99 %.1f ms, p99.9 %.1f ms, max %.1f ms.",
+			b.rate, programName[kind], at(.5), at(.99), at(.999), at(1)))
 	}
 	return nil
 }
 
-// times sends for b.latency, and returns how long each record but those of the first tenth took, sorted.
+// latencyOf returns how long records took through one program.
+func (b *bench) latencyOf(ctx context.Context, s spec) ([]time.Duration, error) {
+	start := b.startStreams
+	if s.Kind != kindStreams {
+		start = startReady
+	}
+	p, err := start(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer p.kill()
+	took, err := b.times(ctx, s.Round)
+	if err != nil {
+		return nil, err
+	}
+	_, err = p.stop()
+	return took, err
+}
+
+// times sends for b.latency, and returns how long each record but those of the first quarter took, sorted.
 func (b *bench) times(ctx context.Context, round string) ([]time.Duration, error) {
 	from, to := sentTopic+round, gotTopic+round
 	ends, err := b.ends(ctx, to)
@@ -64,7 +79,8 @@ func (b *bench) times(ctx context.Context, round string) ([]time.Duration, error
 	for p, end := range ends {
 		offsets[p] = kgo.NewOffset().At(end)
 	}
-	in, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{to: offsets}), kgo.FetchMaxWait(500*time.Millisecond))
+	in, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{to: offsets}), kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +104,7 @@ func (b *bench) times(ctx context.Context, round string) ([]time.Duration, error
 			out.Produce(ctx, &kgo.Record{Topic: from, Key: appendKey(nil, int64(n)), Value: v}, nil)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, b.latency+time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, b.latency+10*time.Minute)
 	defer cancel()
 	seen := make([]bool, total)
 	var took []time.Duration
@@ -105,7 +121,7 @@ func (b *bench) times(ctx context.Context, round string) ([]time.Duration, error
 			}
 			seen[n] = true
 			got++
-			if n >= int64(total)/10 {
+			if n >= int64(total)/4 {
 				took = append(took, at-time.Duration(number(r.Value[8:])))
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -14,10 +15,70 @@ import (
 
 // create makes topics of four partitions.
 func (b *bench) create(ctx context.Context, names ...string) error {
+	return b.createWith(ctx, partitions, names...)
+}
+
+// createOut makes the topics that the App writes, and those of the program on Kafka Streams.
+func (b *bench) createOut(ctx context.Context, names ...string) error {
+	for _, kind := range []string{kindApp, kindOnce, kindStreams} {
+		for _, name := range names {
+			if err := b.create(ctx, spec{Kind: kind}.out(name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// topics returns the names of all topics but Kafka's own.
+func (b *bench) topics(ctx context.Context) (names []string, err error) {
+	req := kmsg.NewPtrMetadataRequest()
+	resp, err := req.RequestWith(ctx, b.client)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range resp.Topics {
+		if name := *t.Topic; !strings.HasPrefix(name, "__") {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// internalInput reports whether a topic is one that an application makes and reads.
+func internalInput(topic, application string) bool {
+	return strings.HasPrefix(topic, application+"-") && !strings.HasSuffix(topic, "-changelog")
+}
+
+// deleteTopics deletes all topics, and waits until they are gone.
+func (b *bench) deleteTopics(ctx context.Context) error {
+	for {
+		names, err := b.topics(ctx)
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		req := kmsg.NewPtrDeleteTopicsRequest()
+		for _, name := range names {
+			t := kmsg.NewDeleteTopicsRequestTopic()
+			t.Topic = &name
+			req.Topics, req.TopicNames = append(req.Topics, t), append(req.TopicNames, name)
+		}
+		if _, err := req.RequestWith(ctx, b.client); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (b *bench) createWith(ctx context.Context, count int32, names ...string) error {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	for _, name := range names {
 		t := kmsg.NewCreateTopicsRequestTopic()
-		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, count, 1
 		req.Topics = append(req.Topics, t)
 	}
 	resp, err := req.RequestWith(ctx, b.client)
@@ -30,20 +91,20 @@ func (b *bench) create(ctx context.Context, names ...string) error {
 		}
 	}
 	for _, name := range names {
-		if err := b.led(ctx, name); err != nil {
+		if err := b.led(ctx, name, min(count, partitions)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// led waits until the partitions of a new topic have leaders: the bare loop does not look for them.
-func (b *bench) led(ctx context.Context, topic string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// led waits until the first partitions of a new topic have leaders: the bare loop does not look for them.
+func (b *bench) led(ctx context.Context, topic string, count int32) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for {
-		ends, err := b.ends(ctx, topic)
-		if err == nil && len(ends) == partitions {
+		ends, err := b.endsOf(ctx, topic, count)
+		if err == nil && len(ends) == int(count) {
 			return nil
 		}
 		select {
@@ -114,7 +175,8 @@ func (b *bench) read(ctx context.Context, topic string, f func(*kgo.Record) erro
 	if left == 0 {
 		return nil
 	}
-	c, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	c, err := kgo.NewClient(kgo.SeedBrokers(b.broker), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords()) // a marker may be the last record
 	if err != nil {
 		return err
 	}
@@ -126,7 +188,7 @@ func (b *bench) read(ctx context.Context, topic string, f func(*kgo.Record) erro
 		}
 		var bad error
 		fetches.EachRecord(func(r *kgo.Record) {
-			if bad == nil {
+			if bad == nil && !r.Attrs.IsControl() {
 				bad = f(r)
 			}
 			if r.Offset == ends[r.Partition]-1 {
@@ -142,10 +204,15 @@ func (b *bench) read(ctx context.Context, topic string, f func(*kgo.Record) erro
 
 // ends returns where the partitions of a topic end.
 func (b *bench) ends(ctx context.Context, topic string) (map[int32]int64, error) {
+	return b.endsOf(ctx, topic, partitions)
+}
+
+// endsOf returns where the first partitions of a topic end.
+func (b *bench) endsOf(ctx context.Context, topic string, count int32) (map[int32]int64, error) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	t := kmsg.NewListOffsetsRequestTopic()
 	t.Topic = topic
-	for p := range int32(partitions) {
+	for p := range count {
 		x := kmsg.NewListOffsetsRequestTopicPartition()
 		x.Partition, x.Timestamp = p, -1
 		t.Partitions = append(t.Partitions, x)

@@ -1,17 +1,20 @@
 // Command bench measures Millstream: Apps built with the DSL, on the default Config, against a real Apache Kafka, each in a
-// process of its own and beside a bare loop on Sarama's protocol layer in the same run. docs/performance.md says what the columns
-// mean. What an App wrote, and what its stores hold, is verified before its figure is printed. Linux only: memory is read from /proc.
+// process of its own. The same workloads run on Kafka Streams and in a bare loop on Sarama's protocol layer, in the same run, and
+// stores beside Pebble and bbolt. docs/performance.md says what the columns mean. What a program wrote, and what its stores hold,
+// is verified before its figure is printed. Linux only: memory is read from /proc.
 //
-//	go run . [-quick] [-records N] [-keys N] [-only pass,count] [-profile DIR]
+//	go run . [-quick] [-rows N,M] [-records N] [-only pass,count] [-peers kafka-streams,pebble,bbolt] [-limit MB] [-out DIR] [-profile DIR]
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -19,49 +22,112 @@ import (
 
 // options are the flags.
 type options struct {
-	records, keys int64
-	rate          int
-	latency       time.Duration
-	only          string
-	profile       string
+	quick       bool
+	once        bool
+	rows        sizes
+	records     int64
+	rate        int
+	latency     time.Duration
+	idle        time.Duration
+	settle      time.Duration
+	phase       time.Duration
+	only, peers list
+	cache, out  string
+	// partitionCounts are the topics of the workload partitions.
+	partitionCounts []int32
+	profile         string
+	// limit is the memory of the programs that are measured, in MB; 0: what there is.
+	limit int64
 }
+
+// sizes are numbers of rows.
+type sizes []int64
+
+func (s *sizes) String() string { return strings.Trim(fmt.Sprint([]int64(*s)), "[]") }
+
+func (s *sizes) Set(text string) error {
+	*s = nil
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil || n < 1000 {
+			return fmt.Errorf("%q is not a number of rows, of at least 1000", part)
+		}
+		*s = append(*s, n)
+	}
+	return nil
+}
+
+// list is some of the names of known.
+type list struct{ known, names []string }
+
+func (l *list) String() string { return strings.Join(l.names, ",") }
+
+func (l *list) Set(text string) error {
+	l.names = nil
+	for name := range strings.SplitSeq(text, ",") {
+		if name == "" {
+			continue
+		}
+		if !slices.Contains(l.known, name) {
+			return fmt.Errorf("%q is none of %s", name, strings.Join(l.known, ","))
+		}
+		l.names = append(l.names, name)
+	}
+	return nil
+}
+
+func (l *list) has(name string) bool { return slices.Contains(l.names, name) }
+
+// The names of peers for -peers.
+const (
+	peerStreams = "kafka-streams"
+	peerPebble  = "pebble"
+	peerBbolt   = "bbolt"
+)
 
 func main() {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(child(spec))
 	}
-	var o options
-	quick := flag.Bool("quick", false, "few records: a smoke test, whose figures mean nothing")
-	flag.Int64Var(&o.records, "records", 4_000_000, "records of each workload")
-	flag.Int64Var(&o.keys, "keys", 1_000_000, "keys, and rows of the table")
-	flag.IntVar(&o.rate, "rate", 5000, "records a second whose latency is measured")
-	flag.DurationVar(&o.latency, "latency", 20*time.Second, "how long latency is measured")
-	flag.StringVar(&o.only, "only", "", "workloads, of chain,store,pass,count,windows,streams,foreign,join,restore,latency; all by default")
-	flag.StringVar(&o.profile, "profile", "", "directory for CPU and allocation profiles of each App")
-	flag.Parse()
-	if *quick {
-		o.records, o.keys, o.latency = 100_000, 20_000, 2*time.Second
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if err := run(ctx, parse()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// wanted says whether a workload was asked for.
-func (o options) wanted(name string) bool {
-	if o.only == "" {
-		return true
+func parse() (o options) {
+	o.rows = sizes{1_000_000}
+	o.only.known = workloadNames()
+	o.peers.known = []string{peerStreams, peerPebble, peerBbolt}
+	o.peers.names = o.peers.known
+	flag.BoolVar(&o.quick, "quick", false, "few records: a smoke test, whose figures mean nothing")
+	flag.Var(&o.rows, "rows", "how many rows stores have, one or more sizes")
+	flag.Int64Var(&o.records, "records", 3_000_000, "records of each workload after its rows are there")
+	flag.IntVar(&o.rate, "rate", 5000, "records a second whose latency is measured")
+	flag.DurationVar(&o.latency, "latency", 20*time.Second, "how long latency is measured")
+	flag.DurationVar(&o.idle, "idle", time.Minute, "how long idle Apps are measured")
+	flag.DurationVar(&o.settle, "settle", 20*time.Second, "how long idle Apps run before they are measured")
+	flag.DurationVar(&o.phase, "phase", 2*time.Minute, "how long a store is measured at most, if it is too slow for -records; loading it takes what it takes")
+	flag.Var(&o.only, "only", "workloads, of "+strings.Join(o.only.known, ",")+"; all by default")
+	flag.Var(&o.peers, "peers", "what runs beside Millstream")
+	flag.Int64Var(&o.limit, "limit", 0, "MB of memory for each program and what it has in the page cache, for state that is larger; needs root")
+	flag.BoolVar(&o.once, "exactly-once", false, "run each App a second time, with exactly once")
+	flag.StringVar(&o.out, "out", "", "directory for the tables in Markdown and the charts")
+	flag.StringVar(&o.cache, "cache", ".cache", "directory for the libraries of Kafka Streams")
+	flag.StringVar(&o.profile, "profile", "", "directory for CPU and allocation profiles of each App")
+	flag.Parse()
+	o.partitionCounts = []int32{1, 10, 100, 1000}
+	if o.quick {
+		o.partitionCounts = []int32{10}
+		o.rows, o.records, o.latency, o.idle, o.settle = sizes{20_000}, 60_000, 2*time.Second, 2*time.Second, time.Second
 	}
-	for s := range strings.SplitSeq(o.only, ",") {
-		if s == name {
-			return true
-		}
-	}
-	return false
+	return o
 }
+
+// wanted reports whether a workload was asked for.
+func (o *options) wanted(name string) bool { return len(o.only.names) == 0 || o.only.has(name) }
 
 func run(ctx context.Context, o options) error {
 	dir, err := os.MkdirTemp("", "millstream-bench-")
@@ -69,37 +135,22 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if o.cache, err = filepath.Abs(o.cache); err != nil {
+		return err
+	}
+	if o.limit > 0 {
+		if limited, err = newMemoryGroup(o.limit << 20); err != nil {
+			return err
+		}
+		defer func() {
+			if err := limited.remove(); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+			}
+		}()
+	}
 	b := &bench{options: o, dir: dir}
-	if err := b.local(ctx); err != nil {
+	if err := b.measure(ctx); err != nil {
 		return err
 	}
-	if err := b.kafka(ctx); err != nil {
-		return err
-	}
-	b.table.print(os.Stdout)
-	return nil
-}
-
-// child is the life of a process that runs one workload.
-func child(text string) int {
-	var s spec
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		fmt.Fprintln(os.Stderr, "bench: child:", err)
-		return 1
-	}
-	stop, err := s.startProfile()
-	if err == nil {
-		var r result
-		if r, err = s.run(); err == nil {
-			err = stop()
-		}
-		if err == nil {
-			err = json.NewEncoder(os.Stdout).Encode(r)
-		}
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "bench: %s: %v\n", s.Workload, err)
-		return 1
-	}
-	return 0
+	return b.report.write(os.Stdout, o.out)
 }

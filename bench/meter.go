@@ -1,11 +1,14 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/metrics"
 	"runtime/pprof"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -36,8 +39,7 @@ func now() mark {
 	return m
 }
 
-// window is the part of a run that is measured: from when a quarter of the records has gone through, as in the measurement of
-// Kafka Streams, to the last commit. Safe for use by several goroutines.
+// window is the part of a run that is measured: from when the first records have gone through (spec.Warm) to the last commit. Safe for use by several goroutines.
 type window struct {
 	mu         sync.Mutex
 	begin, end mark
@@ -57,25 +59,82 @@ func (w *window) extend() {
 	w.end = now()
 }
 
-// result is what a child reports.
+// sinceEnd returns how long ago the window ended.
+func (w *window) sinceEnd() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.end.At)
+}
+
+// result is what a child reports of a workload, or of one of its phases.
 type result struct {
-	Records       int64 // in the window
+	Phase         string // of a store's workloads
+	Records       int64  // that are measured
+	Processed     int64  // all records
 	Seconds       float64
-	CPU           float64 // µs a record, in the window
-	Allocs, Bytes float64 // a record, in the window
-	Whole         float64 // CPU seconds of the whole process, its start and end included
+	CPU           float64 // µs a record, of those measured
+	Allocs, Bytes float64 // a record, of those measured
+	Whole         float64 // CPU seconds of the whole process
+	Written       int64   // bytes to files, by the whole process; of a store, in the phase
+	Disk          int64   // bytes of the files that are left
 }
 
 func (w *window) result(records int64) result {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := records - w.from
-	r := result{Records: n, Seconds: w.end.At.Sub(w.begin.At).Seconds(), Whole: now().CPU.Seconds()}
-	per := float64(n)
+	r := result{
+		Records: n, Processed: records, Seconds: w.end.At.Sub(w.begin.At).Seconds(), Whole: now().CPU.Seconds(), Written: written(),
+	}
+	per := float64(max(n, 1)) // idle Apps have none
 	r.CPU = float64((w.end.CPU - w.begin.CPU).Nanoseconds()) / 1000 / per
 	r.Allocs = float64(w.end.Allocs-w.begin.Allocs) / per
 	r.Bytes = float64(w.end.Bytes-w.begin.Bytes) / per
 	return r
+}
+
+// perInput makes figures by processed record ones by record of the input. What an input record leads to is about the same all the
+// time.
+func (r result) perInput(s spec) result {
+	if s.each() == 1 || r.Processed == 0 {
+		return r
+	}
+	each := float64(r.Processed) / float64(s.Records)
+	r.Records = int64(float64(r.Records) / each)
+	r.CPU, r.Allocs, r.Bytes = r.CPU*each, r.Allocs*each, r.Bytes*each
+	return r
+}
+
+// written returns what this process has written to files so far, those that it has mapped included; -1 if the kernel does not say.
+func written() int64 {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return -1
+	}
+	for l := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(l, "write_bytes: "); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(rest), 10, 64)
+			if err != nil {
+				return -1
+			}
+			return n
+		}
+	}
+	return -1
+}
+
+// diskUse returns what the files under a directory take.
+func diskUse(dir string) (total int64) {
+	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // a file that is gone takes nothing
+		}
+		if info, err := d.Info(); err == nil {
+			total += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+		return nil
+	})
+	return total
 }
 
 // startProfile begins the profiles that were asked for; the function returned writes them.
@@ -86,7 +145,7 @@ func (s spec) startProfile() (func() error, error) {
 	if err := os.MkdirAll(s.Profile, 0o755); err != nil {
 		return nil, err
 	}
-	name := filepath.Join(s.Profile, s.Workload+"-"+s.Kind)
+	name := filepath.Join(s.Profile, s.Workload+"-"+s.Kind+s.Engine)
 	runtime.MemProfileRate = 64 << 10
 	f, err := os.Create(name + ".cpu.prof")
 	if err != nil {

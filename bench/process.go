@@ -11,22 +11,25 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
 // memory is the most that a process had resident, in MB: its own memory, and pages of files that it has mapped.
-type memory struct{ anon, file float64 }
+type memory struct{ Anon, File float64 }
 
 // process is a child under way.
 type process struct {
 	cmd   *exec.Cmd
-	stdin io.Closer
+	stdin io.WriteCloser
 	out   *bufio.Reader
-	mem   chan memory
-	ended chan struct{}
+	ended chan struct{} // closed when nothing is watched any more
+	mu    sync.Mutex
+	top   memory
 }
 
-func start(ctx context.Context, s spec) (*process, error) {
+// startChild starts this program again, for one workload.
+func startChild(ctx context.Context, s spec) (*process, error) {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
@@ -35,8 +38,13 @@ func start(ctx context.Context, s spec) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.CommandContext(ctx, self), mem: make(chan memory, 1), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	return start(cmd)
+}
+
+func start(cmd *exec.Cmd) (p *process, err error) {
+	p = &process{cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Stderr = os.Stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -45,9 +53,14 @@ func start(ctx context.Context, s spec) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.out = bufio.NewReader(out)
+	p.out = bufio.NewReaderSize(out, 1<<16)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
+	}
+	if limited != nil {
+		if err := limited.add(p.cmd.Process.Pid); err != nil {
+			return nil, errors.Join(fmt.Errorf("limit the memory: %w", err), p.cmd.Process.Kill(), p.cmd.Wait())
+		}
 	}
 	go p.watch()
 	return p, nil
@@ -55,19 +68,28 @@ func start(ctx context.Context, s spec) (*process, error) {
 
 // watch keeps the highest values of /proc/PID/status.
 func (p *process) watch() {
-	var top memory
 	t := time.NewTicker(10 * time.Millisecond)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
 			m := resident(p.cmd.Process.Pid)
-			top = memory{max(top.anon, m.anon), max(top.file, m.file)}
+			p.mu.Lock()
+			p.top = memory{max(p.top.Anon, m.Anon), max(p.top.File, m.File)}
+			p.mu.Unlock()
 		case <-p.ended:
-			p.mem <- top
 			return
 		}
 	}
+}
+
+// peak returns the highest values since the last call.
+func (p *process) peak() memory {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	top := p.top
+	p.top = memory{}
+	return top
 }
 
 func resident(pid int) (m memory) {
@@ -77,7 +99,7 @@ func resident(pid int) (m memory) {
 	}
 	for l := range strings.Lines(string(b)) {
 		name, rest, _ := strings.Cut(l, ":")
-		to := map[string]*float64{"RssAnon": &m.anon, "RssFile": &m.file}[name]
+		to := map[string]*float64{"RssAnon": &m.Anon, "RssFile": &m.File}[name]
 		if to == nil {
 			continue
 		}
@@ -91,32 +113,91 @@ func resident(pid int) (m memory) {
 func (p *process) ready() error {
 	l, err := p.out.ReadString('\n')
 	if err != nil || strings.TrimSpace(l) != "ready" {
+		p.kill()
 		return fmt.Errorf("the child said %q: %w", l, errors.Join(err, p.cmd.Wait()))
 	}
 	return nil
 }
 
-// wait returns what the child reports when it has ended.
-func (p *process) wait() (r result, m memory, err error) {
-	err = json.NewDecoder(p.out).Decode(&r)
-	close(p.ended)
-	m = <-p.mem
+// startReady starts a child that runs until it is stopped, and waits until it can be used.
+func startReady(ctx context.Context, s spec) (*process, error) {
+	p, err := startChild(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.ready()
+}
+
+// next returns the figures that the child reports next; io.EOF when it has ended well.
+func (p *process) next() (r result, err error) {
+	line, err := p.out.ReadBytes('\n')
+	if err == nil {
+		return r, json.Unmarshal(line, &r)
+	}
+	p.watchNoMore()
 	if e := p.cmd.Wait(); e != nil {
 		err = e
 	}
 	p.stdin.Close()
-	return r, m, err
+	return r, err
+}
+
+// wait returns what the child reports when it has ended.
+func (p *process) wait() (r result, err error) {
+	r, err = p.next()
+	if err == nil {
+		if _, err = p.next(); err == io.EOF {
+			err = nil
+		}
+	}
+	return r, err
+}
+
+// stop tells the child to end, by the end of its input, and waits.
+func (p *process) stop() (result, error) {
+	p.stdin.Close()
+	return p.wait()
+}
+
+// end is stop for a child that has reported everything before.
+func (p *process) end() error {
+	p.stdin.Close()
+	_, err := p.next()
+	if err == io.EOF {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the child reports more than was expected")
+	}
+	return err
+}
+
+// kill ends a child that has not ended.
+func (p *process) kill() {
+	p.watchNoMore()
+	p.cmd.Process.Kill()
+}
+
+func (p *process) watchNoMore() {
+	select {
+	case <-p.ended:
+	default:
+		close(p.ended)
+	}
 }
 
 // measure runs a child to its end.
 func measure(ctx context.Context, s spec) (result, memory, error) {
-	p, err := start(ctx, s)
+	p, err := startChild(ctx, s)
 	if err != nil {
 		return result{}, memory{}, err
 	}
-	r, m, err := p.wait()
+	r, err := p.wait()
 	if err != nil {
-		return r, m, fmt.Errorf("%s, %s: %w", s.Workload, s.Kind, err)
+		return r, memory{}, fmt.Errorf("%s, %s: %w", s.Workload, s.Kind, err)
 	}
-	return r, m, nil
+	if s.StateDir != "" {
+		r.Disk = diskUse(s.StateDir)
+	}
+	return r, p.peak(), nil
 }

@@ -26,7 +26,7 @@ func (v Verb) String() string {
 	return [...]string{"stop", "skip", "dead letter", "retry"}[v]
 }
 
-// Action is what a policy comes to for one failure: what the runtime is to do.
+// Action is the result of a policy for one failure: what the runtime does with the record.
 type Action struct {
 	Verb  Verb
 	Topic string        // of ActDeadLetter
@@ -38,11 +38,12 @@ type Action struct {
 	Err error
 }
 
-// maxAsked bounds how often a Decide may lead to a Decide for one failure: one that returns itself would go on for ever.
-const maxAsked = 8
+// maxDecisions limits how often a Decide may return another Decide for one failure. One that
+// returns itself would never end.
+const maxDecisions = 8
 
-// Action returns what p, with app as the App's own policy, comes to for the failure r. It may call a Decide's function, on this
-// goroutine. A Drop wins over any policy.
+// Action returns what p decides about the failure r. app is the App's own policy. It may call a
+// Decide's function, on this goroutine. A Drop takes precedence over any policy.
 func (p Policy) Action(ctx context.Context, r Report, app Policy) Action {
 	if reason, ok := DropReason(r.Err); ok {
 		return Action{Verb: ActSkip, Reason: reason, Err: r.Err}
@@ -55,43 +56,45 @@ type resolver struct {
 	report Report
 }
 
-// resolve takes the attempt as p counts it, which is less than the report's inside a Retry's then.
-func (x resolver) resolve(p, app Policy, attempt, asked int) Action {
+// resolve decides by p. attempt is counted from the start of p: inside the then of a Retry it is
+// less than the report's attempt.
+func (r resolver) resolve(p, app Policy, attempt, decisions int) Action {
 	switch p.kind {
 	case inherit:
 		if app.IsZero() {
 			app = Stop()
 		}
-		return x.resolve(app, Stop(), attempt, asked)
+		return r.resolve(app, Stop(), attempt, decisions)
 	case skip:
-		return Action{Verb: ActSkip, Err: x.report.Err}
+		return Action{Verb: ActSkip, Err: r.report.Err}
 	case deadLetter:
-		return Action{Verb: ActDeadLetter, Topic: p.topic, Err: x.report.Err}
+		return Action{Verb: ActDeadLetter, Topic: p.topic, Err: r.report.Err}
 	case retry:
 		if attempt > p.attempts {
-			return x.resolve(*p.then, app, attempt-p.attempts, asked)
+			return r.resolve(*p.then, app, attempt-p.attempts, decisions)
 		}
-		return Action{Verb: ActRetry, Pause: p.pause(attempt), Then: *p.then, Err: x.report.Err}
+		return Action{Verb: ActRetry, Pause: p.pause(attempt), Then: *p.then, Err: r.report.Err}
 	case decide:
-		return x.ask(p, app, attempt, asked)
+		return r.decide(p, app, attempt, decisions)
 	}
-	return Action{Verb: ActStop, Err: x.report.Err}
+	return Action{Verb: ActStop, Err: r.report.Err}
 }
 
-func (x resolver) ask(p, app Policy, attempt, asked int) Action {
-	if asked == maxAsked {
-		return x.broken(fmt.Errorf("failure.Decide: asked %d times for one failure and still returns a Decide", asked))
+func (r resolver) decide(p, app Policy, attempt, decisions int) Action {
+	if decisions == maxDecisions {
+		return r.stopWith(fmt.Errorf("failure.Decide: it returned a Decide %d times in a row for one failure; return "+
+			"another policy", decisions))
 	}
-	q := p.decide(x.ctx, x.report)
-	if err := q.Validate(); err != nil {
-		return x.broken(fmt.Errorf("failure.Decide returned a policy that cannot be used: %w", err))
+	decided := p.decide(r.ctx, r.report)
+	if err := decided.Validate(); err != nil {
+		return r.stopWith(fmt.Errorf("failure.Decide returned a policy that cannot be used: %w", err))
 	}
-	if q.kind == retry { // one more attempt, whatever the count: f has seen the count
-		return Action{Verb: ActRetry, Pause: q.pause(x.report.Attempt), Then: *q.then, Err: x.report.Err}
+	if decided.kind == retry { // one more attempt, whatever the count: f has seen the count
+		return Action{Verb: ActRetry, Pause: decided.pause(r.report.Attempt), Then: *decided.then, Err: r.report.Err}
 	}
-	return x.resolve(q, app, attempt, asked+1)
+	return r.resolve(decided, app, attempt, decisions+1)
 }
 
-func (x resolver) broken(err error) Action {
-	return Action{Verb: ActStop, Err: errors.Join(x.report.Err, err)}
+func (r resolver) stopWith(err error) Action {
+	return Action{Verb: ActStop, Err: errors.Join(r.report.Err, err)}
 }

@@ -4,10 +4,77 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/serde"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/testdriver"
 )
+
+// t stands for the *testing.T of a test, which examples do not have.
+var t example
+
+type example struct{}
+
+func (example) Helper()                   {}
+func (example) Cleanup(func())            {}
+func (example) Errorf(f string, a ...any) { fmt.Printf(f+"\n", a...) }
+func (example) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
+
+var lines = stream.NewTopic("lines", serde.String, serde.String)
+
+// numbers prints the numbers among lines; what is none goes to the policy.
+func numbers(p failure.Policy) (*testdriver.Driver, testdriver.In[string, string]) {
+	b := stream.NewBuilder()
+	parsed := stream.TryMapValues(stream.From(b, lines), func(_ context.Context, r stream.Record[string, string]) (int, error) {
+		return strconv.Atoi(r.Value)
+	}).Named("parse").OnError(p)
+	stream.ForEach(parsed, func(r stream.Record[string, int]) { fmt.Println(r.Key, r.Value) })
+	top, err := b.Build()
+	if err != nil {
+		panic(err)
+	}
+	d := testdriver.New(t, top)
+	return d, testdriver.Input(d, lines)
+}
+
+// The App stops, and its error says where.
+func ExampleStop() {
+	_, in := numbers(failure.Stop())
+	in.Send("a", "1")
+	err := in.SendErr(stream.Record[string, string]{Key: "b", Value: "two"})
+	_, where, _ := strings.Cut(err.Error(), ", topic ")
+	fmt.Println(where)
+	// Output:
+	// a 1
+	// lines[0] offset 1: strconv.Atoi: parsing "two": invalid syntax
+}
+
+// The record is dropped and counted.
+func ExampleSkip() {
+	d, in := numbers(failure.Skip())
+	in.Send("a", "1")
+	in.Send("b", "two")
+	in.Send("c", "3")
+	fmt.Println(d.Dropped())
+	// Output:
+	// a 1
+	// c 3
+	// map[function failed:1]
+}
+
+// The record goes to a topic as it was read, with what happened in its headers.
+func ExampleDeadLetter() {
+	d, in := numbers(failure.DeadLetter("no-numbers"))
+	in.Send("b", "two")
+	letter := d.Raw("no-numbers")[0]
+	message, _ := letter.Headers.Get("__streams.errors.message")
+	fmt.Printf("%s=%s: %s\n", letter.Key, letter.Value, message)
+	// Output: b=two: strconv.Atoi: parsing "two": invalid syntax
+}
 
 func ExampleRetry() {
 	p := failure.Retry(5, 100*time.Millisecond, 10*time.Second, failure.DeadLetter("geo-dlq"))

@@ -1,10 +1,13 @@
-// Package failure says what happens to a record that cannot be processed: that does not decode, or for which a function of the
-// user returned an error. A panic is not asked about: it stops the App, cleanly and with its stack in the error.
+// Package failure has the policies for records that cannot be processed: those that do not decode,
+// those for which a user's function returned an error, and those from which something cannot be
+// encoded, stored or written. A panic is not subject to a policy: it stops the App, cleanly and
+// with its stack in the error.
 //
 //	geo := stream.TryMapValues(in, geocode).
 //		OnError(failure.Retry(5, 100*time.Millisecond, 10*time.Second, failure.DeadLetter("geo-dlq")))
 //
-// Nothing is lost silently: each record that a policy takes out of the stream is counted by reason and reported to Events.
+// Nothing is dropped silently: each record that a policy removes from the stream is counted by
+// reason and reported to Events.
 package failure
 
 import (
@@ -13,8 +16,8 @@ import (
 	"time"
 )
 
-// Policy says what to do with a record that failed. The zero Policy is the App's, and the App's own zero Policy is Stop. A Policy
-// is immutable and may be used by many steps and goroutines.
+// Policy decides about a record that failed. The zero Policy is the App's, and the App's own zero
+// Policy is Stop. A Policy is immutable and may be shared by steps and goroutines.
 type Policy struct {
 	kind       kind
 	topic      string
@@ -35,7 +38,8 @@ const (
 	decide
 )
 
-// Report describes a failure to Decide. It is valid during the call only: Key and Value must be neither kept nor changed.
+// Report describes a failure to Decide. It is valid during the call only: Key and Value must be
+// neither retained nor changed.
 type Report struct {
 	Step       string // the name of the step whose function failed; empty when the record did not decode
 	Topic      string // where the record being processed was read
@@ -46,31 +50,37 @@ type Report struct {
 	Err        error  // what the function or the serde returned
 }
 
-// Stop stops the App, with topic, partition, offset and step in the error. Nothing of the record is committed, so the App meets
-// it again when it is started again.
+// Stop stops the App, with topic, partition, offset and step in the error. The record is not
+// committed, so the App processes it again when it is started again.
 func Stop() Policy { return Policy{kind: stop} }
 
 // Skip drops the record and counts it.
 func Skip() Policy { return Policy{kind: skip} }
 
-// DeadLetter writes key and value of the record as they were read to topic, with Kafka Streams' headers about the failure
-// (__streams.errors.exception, .message, .topic, .partition, .offset), and counts it. The record counts as processed once that write
-// is accepted. The topic has to exist.
+// DeadLetter writes the record to topic, with key and value as they were read and with Kafka
+// Streams' headers about the failure (__streams.errors.exception, .message, .topic, .partition,
+// .offset), and counts it. The record counts as processed when that write is acknowledged. The
+// topic must exist.
 func DeadLetter(topic string) Policy { return Policy{kind: deadLetter, topic: topic} }
 
-// Retry calls the function again, up to attempts times after the first failure: after first, then after twice as long each time,
-// but never longer than max. When all have failed, then decides. Retries hold up the record's task, so the runtime bounds the time
-// they take together; when that is used up, then decides, too. Retrying cannot help a record that does not decode.
+// Retry calls the function again, at most attempts times after the first failure. The pause before
+// the first retry is first; each further pause is twice as long, but at most max. If all attempts
+// fail, then decides. Retries block the record's task, so the runtime limits their total time; when
+// that is used up, then decides, too. This holds in every phase: a record that does not decode is
+// decoded again, since a schema registry may be available again, and what is to be written is
+// encoded again.
 func Retry(attempts int, first, max time.Duration, then Policy) Policy {
 	return Policy{kind: retry, attempts: attempts, first: first, max: max, then: &then}
 }
 
-// Decide asks f after each failure. f is called on the goroutine that processes the record and should return soon. A Retry that
-// f returns stands for one more attempt, after the pause that belongs to Report.Attempt; f is asked again when that fails.
+// Decide calls f after each failure. f runs on the goroutine that processes the record and should
+// return soon. A Retry that f returns stands for one more attempt, after the pause that belongs to
+// Report.Attempt; f is called again if that fails.
 func Decide(f func(context.Context, Report) Policy) Policy { return Policy{kind: decide, decide: f} }
 
-// Drop is an error for a user's function to return: the record is dropped and counted under reason, whatever the policy. It may be
-// wrapped. A constant reason keeps the number of counters small.
+// Drop returns an error for a user's function to return: the record is dropped and counted under
+// reason, whatever the policy. The error may be wrapped. Use constant reasons, because each reason
+// has a counter.
 func Drop(reason string) error { return &dropped{reason} }
 
 type dropped struct{ reason string }

@@ -10,8 +10,9 @@ import (
 // IsZero reports whether p is the zero Policy, which stands for the App's.
 func (p Policy) IsZero() bool { return p.kind == inherit }
 
-// Validate returns what is wrong with p, nil if nothing is: a topic that Kafka would refuse, no attempts, pauses that are not
-// positive or shrink, no function. Build and New report it. What Decide returns is checked when it returns it.
+// Validate returns what is invalid about p, or nil: a topic name that Kafka does not allow, no
+// attempts, pauses that are not positive or decrease, a nil function. Build and New report it. A
+// policy that Decide returns is validated when it is returned.
 func (p Policy) Validate() error {
 	switch p.kind {
 	case deadLetter:
@@ -38,7 +39,8 @@ func (p Policy) validRetry() error {
 	return nil
 }
 
-// maxTopic is the length of the longest topic name that a broker takes: with a dash and a partition it must be a file's name.
+// maxTopic is the length of the longest topic name that a broker takes: with a dash and a partition
+// it must be a file's name.
 const maxTopic = 249
 
 func validTopic(topic string) error {
@@ -46,9 +48,10 @@ func validTopic(topic string) error {
 	case topic == "":
 		return errors.New("failure.DeadLetter: the topic's name is empty")
 	case len(topic) > maxTopic:
-		return fmt.Errorf("failure.DeadLetter: the topic's name has %d characters, Kafka takes up to %d", len(topic), maxTopic)
+		return fmt.Errorf("failure.DeadLetter: the topic's name has %d characters, Kafka allows %d", len(topic), maxTopic)
 	case topic == "." || topic == ".." || strings.ContainsFunc(topic, illegal):
-		return fmt.Errorf("failure.DeadLetter: topic %q: Kafka takes letters, digits, '.', '_' and '-' only, and not a name of one or two dots", topic)
+		return fmt.Errorf("failure.DeadLetter: topic %q: Kafka allows letters, digits, '.', '_' and '-' only, and not the "+
+			"names . and ..", topic)
 	}
 	return nil
 }
@@ -58,8 +61,8 @@ func illegal(r rune) bool {
 	return !letter && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
 }
 
-// Topics returns the dead-letter topics that p names, in the order in which they could be used. Those that a Decide may choose
-// are not known.
+// Topics returns the dead-letter topics that p names, in the order in which they could be used.
+// Topics that a Decide may choose are unknown.
 func (p Policy) Topics() []string {
 	switch p.kind {
 	case deadLetter:
@@ -70,7 +73,7 @@ func (p Policy) Topics() []string {
 	return nil
 }
 
-// String says what p does, for descriptions and logs.
+// String describes p, for descriptions and logs.
 func (p Policy) String() string {
 	switch p.kind {
 	case stop:
@@ -89,12 +92,12 @@ func (p Policy) String() string {
 
 // pause returns the time to wait after the given failed attempt, counted from 1.
 func (p Policy) pause(attempt int) time.Duration {
-	d := p.first
+	pause := p.first
 	for range attempt - 1 {
-		if d >= p.max/2 {
+		if pause >= p.max/2 {
 			return p.max
 		}
-		d *= 2
+		pause *= 2
 	}
-	return min(d, p.max)
+	return min(pause, p.max)
 }

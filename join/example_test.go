@@ -43,7 +43,7 @@ func ExampleStreamTable() {
 	testdriver.Input(d, orders).Send("c1", 100) // nobody is known yet
 	testdriver.Input(d, names).Send("c1", "Anna")
 	testdriver.Input(d, orders).Send("c1", 250)
-	for _, r := range testdriver.Output(d, named).Take() {
+	for _, r := range testdriver.Output(d, named).Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output: c1 Anna spent 250
@@ -65,7 +65,7 @@ func ExampleStreamTableLeft() {
 	testdriver.Input(d, orders).Send("c1", 100)
 	testdriver.Input(d, names).Send("c1", "Anna")
 	testdriver.Input(d, orders).Send("c1", 250)
-	for _, r := range testdriver.Output(d, named).Take() {
+	for _, r := range testdriver.Output(d, named).Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output:
@@ -81,7 +81,7 @@ var (
 
 // printed prints what came out.
 func printed(d *testdriver.Driver) {
-	for _, r := range testdriver.Output(d, offers).Take() {
+	for _, r := range testdriver.Output(d, offers).Read() {
 		if r.Tombstone {
 			fmt.Println(r.Key, "deleted")
 		} else {
@@ -165,7 +165,7 @@ func ExampleStreamGlobal() {
 	testdriver.Input(d, countries).Send("is", "Iceland")
 	testdriver.Input(d, addresses).Send("c1", "is")
 	testdriver.Input(d, addresses).Send("c2", "xx") // nobody knows it
-	for _, r := range testdriver.Output(d, named).Take() {
+	for _, r := range testdriver.Output(d, named).Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output: c1 Iceland (is)
@@ -190,7 +190,7 @@ func ExampleStreamGlobalLeft() {
 	testdriver.Input(d, countries).Send("is", "Iceland")
 	testdriver.Input(d, addresses).Send("c1", "is")
 	testdriver.Input(d, addresses).Send("c2", "")
-	for _, r := range testdriver.Output(d, named).Take() {
+	for _, r := range testdriver.Output(d, named).Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output:

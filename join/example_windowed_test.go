@@ -25,7 +25,7 @@ func ExampleStreamStream() {
 	testdriver.Input(d, clicks).At(noon).Send("c1", "/shoes")
 	testdriver.Input(d, orders).At(noon.Add(9*time.Minute)).Send("c1", 250)
 	testdriver.Input(d, orders).At(noon.Add(11*time.Minute)).Send("c1", 100) // too long after the click
-	for _, r := range testdriver.Output(d, named).Take() {
+	for _, r := range testdriver.Output(d, named).Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output: c1 /shoes, then 250
@@ -50,7 +50,7 @@ func ExampleStreamStreamLeft() {
 	testdriver.Input(d, orders).At(noon).Send("c2", 100)
 	testdriver.Input(d, payments).At(noon.Add(time.Minute)).Send("c2", "card")
 	testdriver.Input(d, payments).At(noon.Add(2*time.Hour)).Send("c3", "cash")
-	for _, r := range testdriver.Output(d, named).Take() {
+	for _, r := range testdriver.Output(d, named).Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output:
@@ -72,7 +72,7 @@ func ExampleStreamStreamOuter() {
 	testdriver.Input(d, orders).At(noon).Send("c1", 250)
 	testdriver.Input(d, payments).At(noon.Add(time.Minute)).Send("c2", "card")
 	testdriver.Input(d, payments).At(noon.Add(3*time.Hour)).Send("c3", "cash")
-	for _, r := range testdriver.Output(d, named).Take() {
+	for _, r := range testdriver.Output(d, named).Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output:
@@ -96,7 +96,7 @@ func ExampleGrace() {
 	price.At(noon.Add(5*time.Second)).Send("pen", 90)  // late, but in time for the sale
 	price.At(noon.Add(20*time.Second)).Send("pen", 80) // after the sale
 	sale.At(noon.Add(2*time.Minute)).Send("ink", 1)
-	for _, r := range testdriver.Output(d, named).Take() {
+	for _, r := range testdriver.Output(d, named).Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output: pen 270

@@ -2,16 +2,14 @@ package join_test
 
 import (
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
@@ -90,7 +88,7 @@ func TestForeignKey(t *testing.T) {
 	}
 }
 
-func TestForeignKeyResultsAreRead(t *testing.T) {
+func TestForeignKey_ResultsAreReadByOtherSteps(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		fk := foreigns(rowsOf(b, "left"), rowsOf(b, "right"))
 		all := table.GroupBy(fk, func(_, v string) (string, string, bool) { return "all", v, true })
@@ -107,7 +105,7 @@ func TestForeignKeyResultsAreRead(t *testing.T) {
 	assert.Zero(t, rows)
 }
 
-func TestATableRefersToItself(t *testing.T) {
+func TestForeignKey_TableRefersToItself(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		people := rowsOf(b, "in") // boss|name
 		stream.To(table.ToStream(foreignLefts(people, people)), joined)
@@ -117,7 +115,7 @@ func TestATableRefersToItself(t *testing.T) {
 }
 
 // Answers that come when the row has changed are not for it.
-func TestAnswersToARowThatHasChangedAreDropped(t *testing.T) {
+func TestForeignKey_StaleResponsesAreDropped(t *testing.T) {
 	d := foreignDriver(t, foreigns)
 	send(d, "right f=X@1", "left k=f|1@2")
 	assert.Equal(t, "k=f|1+X@2 left", changes(d))
@@ -131,7 +129,7 @@ func TestAnswersToARowThatHasChangedAreDropped(t *testing.T) {
 	assert.Equal(t, map[string]int{"answer to a row that has changed since": 1}, d.Dropped())
 }
 
-func TestWhatIsNoSubscriptionGoesToThePolicy(t *testing.T) {
+func TestForeignKey_InvalidSubscriptionGoesToThePolicy(t *testing.T) {
 	for _, topic := range []string{"testdriver-fk-subscription-registration-topic", "testdriver-fk-subscription-response-topic"} {
 		d := foreignDriver(t, foreigns, testdriver.OnDecodeError(failure.Skip()))
 		in := testdriver.Input(d, stream.NewTopic(topic, serde.Bytes, serde.Bytes))
@@ -145,7 +143,7 @@ func TestWhatIsNoSubscriptionGoesToThePolicy(t *testing.T) {
 }
 
 // An answer goes to where its row is, whatever partitioned the left table.
-func TestAnswersFindTheirRowWhereverItIs(t *testing.T) {
+func TestForeignKey_ResponsesReachThePartitionOfTheirRow(t *testing.T) {
 	to := func(p int) func(stream.Record[string, string], int) int {
 		return func(stream.Record[string, string], int) int { return p }
 	}
@@ -160,19 +158,19 @@ func TestAnswersFindTheirRowWhereverItIs(t *testing.T) {
 	assert.Equal(t, map[string]string{"a": "f|1+Y", "b": "f|2+Y"}, testdriver.Table(testdriver.Output(d, joined)))
 }
 
-func TestTopicsOfAForeignKeyJoin(t *testing.T) {
+func TestForeignKey_Topics(t *testing.T) {
 	b := stream.NewBuilder()
 	foreigns(rowsOf(b, "left"), rowsOf(b, "right"))
 	top, err := b.Build()
 	require.NoError(t, err)
-	g := top.Graph()
-	assert.Equal(t, [][]string{{"fk-subscription-registration-topic", "right"}, {"fk-subscription-response-topic", "left"}}, g.Together)
-	assert.Len(t, g.Subs, 2)
+	g := (*graph.Handle)(top).Graph()
+	assert.Equal(t, [][]string{{"fk-subscription-registration-topic", "right"}, {"fk-subscription-response-topic", "left"}}, g.CoPartitioned)
+	assert.Len(t, g.Subtopologies, 2)
 	require.NotNil(t, g.Store("fk-subscription-store"))
 	assert.Nil(t, g.Store("fk-result"), "nothing needs it")
 }
 
-func TestMiddlewareSeesTheStepsOfJoins(t *testing.T) {
+func TestMiddleware_SeesTheStepsOfJoins(t *testing.T) {
 	seen := map[string]int{}
 	b := stream.NewBuilder(stream.Middleware(func(s topology.Node, _ string) topology.Around {
 		return func(p topology.Passing, next func() error) error {
@@ -192,7 +190,7 @@ func TestMiddlewareSeesTheStepsOfJoins(t *testing.T) {
 	assert.Equal(t, 1, seen["fk-result"])
 }
 
-func TestMistakesOfForeignKeyJoins(t *testing.T) {
+func TestForeignKey_Mistakes(t *testing.T) {
 	type odd struct{ A int }
 	for _, tt := range []struct {
 		name string
@@ -233,66 +231,4 @@ func TestMistakesOfForeignKeyJoins(t *testing.T) {
 			assert.NotContains(t, err.Error(), "ToTable")
 		})
 	}
-}
-
-// TestOracleForeignKey compares both joins, over many partitions, restarts and lost disks, with the latest rows of the whole history.
-func TestOracleForeignKey(t *testing.T) {
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64()
-	}
-	t.Logf("seed %d", s)
-	r := rand.New(rand.NewPCG(s, 3))
-	var inner, left ktable
-	b := stream.NewBuilder()
-	lt, rt := rowsOf(b, "left"), rowsOf(b, "right")
-	inner = table.Materialize(join.ForeignKey(lt, rt, "inner", partBefore, func(l, r string) string { return l + "+" + r }), "inner-rows")
-	left = table.Materialize(join.ForeignKeyLeft(lt, rt, "outer", partBefore, func(l, r string, ok bool) string {
-		return fmt.Sprint(l, "+", r, ok)
-	}, store.InMemory()), "outer-rows")
-	top, err := b.Build()
-	require.NoError(t, err)
-	d := testdriver.New(t, top, testdriver.TopicPartitions("left", 4), testdriver.TopicPartitions("right", 7))
-	lefts, rights := map[string]string{}, map[string]string{}
-	for i := range 300 {
-		rows, topic, key, value := lefts, "left", fmt.Sprint("k", r.IntN(8)), fmt.Sprint([]string{"", "f|", "ff|", "g|"}[r.IntN(4)], i)
-		if r.IntN(3) == 0 {
-			rows, topic, key, value = rights, "right", []string{"f", "ff", "g"}[r.IntN(3)], fmt.Sprint("r", i)
-		}
-		x := stream.Record[string, string]{Key: key, Value: value, Time: time.UnixMilli(r.Int64N(100))}
-		if rows[key] = value; r.IntN(4) == 0 {
-			x = x.Deleted()
-			delete(rows, key)
-		}
-		testdriver.Input(d, stream.NewTopic(topic, serde.String, serde.String)).SendRecord(x)
-		switch r.IntN(40) {
-		case 0:
-			d.Restart()
-		case 1:
-			d.Wipe()
-		}
-		wantInner, wantLeft := map[string]string{}, map[string]string{}
-		for k, l := range lefts {
-			fk, refers := partBefore("", l)
-			row, ok := rights[fk]
-			if ok = ok && refers; ok {
-				wantInner[k] = l + "+" + row
-			} else {
-				row = ""
-			}
-			wantLeft[k] = fmt.Sprint(l, "+", row, ok)
-		}
-		require.Equal(t, wantInner, all(t, d, inner), "step %d", i)
-		require.Equal(t, wantLeft, all(t, d, left), "step %d", i)
-	}
-}
-
-func all(t *testing.T, d *testdriver.Driver, of ktable) map[string]string {
-	t.Helper()
-	rows := map[string]string{}
-	for r, err := range of.Store().In(d).All() {
-		require.NoError(t, err)
-		rows[r.Key] = r.Value
-	}
-	return maps.Clone(rows)
 }

@@ -5,116 +5,123 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/millstream-go/millstream/internal/buffer"
+	"github.com/millstream-go/millstream/internal/codec"
+	"github.com/millstream-go/millstream/internal/dsl/buffer"
+	"github.com/millstream-go/millstream/internal/dsl/operator"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/op"
-	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/rowserde"
-	"github.com/millstream-go/millstream/internal/storespec"
-	"github.com/millstream-go/millstream/internal/windowspec"
-	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/internal/retry"
+	"github.com/millstream-go/millstream/internal/spec"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/topology"
 )
 
-// TableOption is a choice about a join of a stream with a table. Make it with Grace.
+// TableOption is an option of a join of a stream with a table. Make one with Grace.
 type TableOption struct {
 	apply func(*tableSettings) error
 }
 
 type tableSettings struct {
-	grace   time.Duration
-	patient bool // Grace was given
+	grace    time.Duration
+	hasGrace bool // Grace was given
 }
 
-// Grace has the records of the stream wait until stream time is d past their own time before they are joined, so that rows that come up to
-// that much later than they should are seen. The table has to keep versions for at least as long (store.Versions), and each record is
-// joined with the version of its own time.
+// Grace makes the records of the stream wait before they are joined, until stream time is d past
+// their own time, so that rows which arrive up to that much too late are still seen. The table must
+// keep versions for at least d (store.Versions); each record is joined with the version that was
+// valid at its own time.
 //
-// Stream time is the greatest time of the records of the stream that have waited; rows of the table do not move it, so that the last
-// records wait until more come. Records that are due are joined in the order of their times, those of one time in the order of their keys'
-// bytes and then as they came, with their own headers. A record that is more than d late is joined at once, and so is one without a
-// key in a left join. They wait in the store <name>-Buffer, which has a changelog. With a d of 0 nothing waits.
+// Stream time is the greatest time of the records of the stream that have waited. Rows of the table
+// do not advance it, so the last records wait until more records arrive. Records that are due are
+// joined in the order of their times; those of equal time in the order of their keys' bytes, and
+// then of their arrival. They have their own headers. A record that is more than d late is joined
+// at once, and so is one without a key in a left join. The waiting records are in the store
+// <name>-Buffer, which has a changelog. With a d of 0 nothing waits.
 func Grace(d time.Duration) TableOption {
-	return TableOption{func(s *tableSettings) error {
+	return TableOption{func(settings *tableSettings) error {
 		switch {
-		case s.patient && s.grace != d:
-			return fmt.Errorf("join.Grace is given twice: %v and %v", s.grace, d)
+		case settings.hasGrace && settings.grace != d:
+			return fmt.Errorf("join.Grace is given twice: %v and %v", settings.grace, d)
 		case d < 0:
 			return fmt.Errorf("its grace period is %v; it must not be negative", d)
-		case d > windowspec.Limit:
+		case d > spec.MaxDuration:
 			return fmt.Errorf("its grace period of %v is longer than 50 years", d)
 		case d%time.Millisecond != 0:
-			return fmt.Errorf("its grace period of %v is no whole number of milliseconds, in which times are counted", d)
+			return fmt.Errorf("its grace period of %v is not a whole number of milliseconds", d)
 		}
-		s.grace, s.patient = d, true
+		settings.grace, settings.hasGrace = d, true
 		return nil
 	}}
 }
 
 func readTableOptions(opts []TableOption) (s tableSettings, _ error) {
 	var errs []error
-	for i, o := range opts {
-		if o.apply == nil {
+	for i, opt := range opts {
+		if opt.apply == nil {
 			errs = append(errs, fmt.Errorf("option %d is zero; make options with join.Grace", i+1))
 			continue
 		}
-		errs = append(errs, o.apply(&s))
+		errs = append(errs, opt.apply(&s))
 	}
 	return s, errors.Join(errs...)
 }
 
-// check says whether records can be joined with the versions of a table after they have waited.
-func (s tableSettings) check(t *plan.Table) error {
+// check returns an error if t cannot serve records that have waited, because it does not keep
+// versions for long enough.
+func (s tableSettings) check(planTable *plan.Table) error {
 	switch {
-	case !s.patient:
+	case !s.hasGrace:
 		return nil
-	case !t.Versioned:
-		return errors.New("join.Grace needs a table that keeps versions, to find the row of a record's own time; make the table with store.Versions")
-	case t.History < s.grace:
-		return fmt.Errorf("its grace period is %v, and the table keeps versions for %v: it must keep them at least as long", s.grace, t.History)
+	case !planTable.Versioned:
+		return errors.New("join.Grace needs a table that keeps versions, to look rows up by the time of a record; make the " +
+			"table with store.Versions")
+	case planTable.History < s.grace:
+		return fmt.Errorf("its grace period is %v, and the table keeps versions for %v: give store.Versions at least the "+
+			"grace period", s.grace, planTable.History)
 	}
 	return nil
 }
 
-// patience is the buffer of a join whose records wait.
-type patience[K, V any] struct {
+// graceBuffer is the buffer of a join whose records wait.
+type graceBuffer[K, V any] struct {
 	store string
 	wait  time.Duration
 	key   serde.Serde[K]
 	value serde.Serde[V]
 }
 
-// newPatience makes the store of a join's buffer; nil when nothing is to wait.
-func newPatience[K, V any](c *plan.Compile, in plan.Handle[K, V], name string, s tableSettings) (*patience[K, V], error) {
-	if s.grace == 0 {
+// newGraceBuffer declares the store of a join's buffer. It returns nil if nothing waits.
+func newGraceBuffer[K, V any](
+	compiler *plan.Compiler, in plan.Handle[K, V], name string, settings tableSettings,
+) (*graceBuffer[K, V], error) {
+	if settings.grace == 0 {
 		return nil, nil
 	}
-	p := &patience[K, V]{store: name + "-Buffer", wait: s.grace}
+	grace := &graceBuffer[K, V]{store: name + "-Buffer", wait: settings.grace}
 	var errs [3]error
-	p.key, errs[0] = plan.KeySerde[K](in.Node())
-	p.value, errs[1] = plan.ValueSerde[V](in.Node())
-	errs[2] = c.AddStoreOf(graph.Store{Name: p.store, Kind: graph.Plain}, storespec.Settings{})
-	return p, errors.Join(errs[:]...)
+	grace.key, errs[0] = plan.KeySerde[K](in.Node())
+	grace.value, errs[1] = plan.ValueSerde[V](in.Node())
+	errs[2] = compiler.AddStoreOfKind(graph.Store{Name: grace.store, Kind: graph.Plain}, spec.StoreSettings{})
+	compiler.SetRowFormat(grace.store, "join buffer", grace.key, grace.value)
+	return grace, errors.Join(errs[:]...)
 }
 
-// before has the records of an inlet wait before it.
-func (p *patience[K, V]) before(in wire.Outlet[K, V], n *graph.Node, env graph.Env) (wire.Outlet[K, V], error) {
-	h, err := env.Store(p.store)
+// delay returns an inlet whose records wait in the buffer before they reach the inlet in.
+func (b *graceBuffer[K, V]) delay(in wire.Outlet[K, V], node *graph.Node, env graph.Env) (wire.Outlet[K, V], error) {
+	handle, err := env.Store(b.store)
 	if err != nil {
 		return nil, err
 	}
-	g := &op.Grace[K, V]{Name: p.store, Wait: p.wait.Milliseconds(), Time: &env.OperatorTime(n).Time, Join: in}
+	wait := &operator.GraceBuffer[K, V]{Name: b.store, Wait: b.wait.Milliseconds(), Time: &env.OperatorTime(node).Time,
+		Join: in, Try: wire.NewSite(node, env).Stores(b.store)}
 	var errs [3]error
-	g.Queue, errs[0] = buffer.OpenQueue(p.store, h.Bytes)
-	g.Key, errs[1] = rowserde.New(p.key, p.store, true)
-	g.Value, errs[2] = rowserde.New(p.value, p.store, false)
-	place := graph.PlaceOf(env)
+	wait.Queue, errs[0] = buffer.OpenQueue(b.store, handle.Bytes)
+	wait.Key, errs[1] = codec.New(b.key, b.store, true, wait.Try)
+	wait.Value, errs[2] = codec.New(b.value, b.store, false, wait.Try)
+	site := wire.NewSite(node, env)
 	return func(r topology.Record[K, V]) error {
-		place.Node = n
-		if err := g.Record(r); err != nil {
-			return refused(env, n, err)
-		}
-		return nil
+		site.Enter()
+		return retry.IgnoreSkipped(wait.Record(r))
 	}, errors.Join(errs[:]...)
 }

@@ -30,7 +30,7 @@ func graceful(b *stream.Builder, t ktable, grace int64, outer bool) kstream {
 	return join.StreamTable(stream.From(b, left), t, "j", pair, join.Grace(ms(grace)))
 }
 
-func TestRecordsWaitForRowsThatComeLate(t *testing.T) {
+func TestGrace_RecordsWaitForLateRows(t *testing.T) {
 	d := patiently(t, 10, false)
 	send(d, "rows a=x@10", "left a=1@12", "left b=2@13", "rows a=y@11", "rows b=z@99")
 	assert.Empty(t, taken(d), "rows of the table release nothing")
@@ -45,7 +45,7 @@ func TestRecordsWaitForRowsThatComeLate(t *testing.T) {
 	assert.Equal(t, map[string]int{"record without key": 1, "record without value": 1}, d.Dropped())
 }
 
-func TestALeftJoinWithGrace(t *testing.T) {
+func TestGrace_LeftJoin(t *testing.T) {
 	d := patiently(t, 10, true)
 	send(d, "left a=1@12", "left =2@12", "left b=3@12")
 	assert.Equal(t, "=2+none@12 left", taken(d), "a record without a key has nothing to wait for")
@@ -53,14 +53,14 @@ func TestALeftJoinWithGrace(t *testing.T) {
 	assert.Equal(t, "a=1+none@12 left, b=3+x@12 left", taken(d))
 }
 
-func TestNothingWaitsWithoutGrace(t *testing.T) {
+func TestGrace_ZeroWaitsForNothing(t *testing.T) {
 	d := patiently(t, 0, false)
 	send(d, "rows a=x@10", "left a=1@12", "left a=2@11")
 	assert.Equal(t, "a=1+x@12 left, a=2+x@11 left", taken(d))
 	assert.NotContains(t, d.Topics(), "testdriver-j-Buffer-changelog")
 }
 
-func TestWhatWaitsForATableSurvivesARestart(t *testing.T) {
+func TestGrace_BufferSurvivesARestart(t *testing.T) {
 	d := patiently(t, 10, false, testdriver.Partitions(3))
 	send(d, "left a=1@12", "left b=2@12", "left a=3@12")
 	d.Restart()
@@ -71,7 +71,7 @@ func TestWhatWaitsForATableSurvivesARestart(t *testing.T) {
 	assert.Equal(t, "b=2+y@12 left", taken(d))
 }
 
-func TestMistakesOfGrace(t *testing.T) {
+func TestGrace_Mistakes(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		f    func(b *stream.Builder)
@@ -83,7 +83,7 @@ func TestMistakesOfGrace(t *testing.T) {
 		{"negative", func(b *stream.Builder) { graceful(b, versions(b, 5), -1, false) }, "must not be negative"},
 		{"a part of a millisecond", func(b *stream.Builder) {
 			join.StreamTable(stream.From(b, left), versions(b, 5), "j", pair, join.Grace(time.Microsecond))
-		}, "no whole number of milliseconds"},
+		}, "not a whole number of milliseconds"},
 		{"a century", func(b *stream.Builder) {
 			join.StreamTable(stream.From(b, left), versions(b, 5), "j", pair, join.Grace(100*365*24*time.Hour))
 		}, "longer than 50 years"},

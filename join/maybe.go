@@ -1,6 +1,7 @@
 package join
 
-// Maybe is a side of a join that may be absent. Use OK: a V that is the zero value may be there.
+// Maybe is one side of a join that may be absent. Check OK, not V: a present V may be the zero
+// value.
 type Maybe[T any] struct {
 	V  T // the zero value when absent
 	OK bool

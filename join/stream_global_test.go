@@ -73,7 +73,7 @@ func TestStreamGlobal(t *testing.T) {
 	}
 }
 
-func TestTheKeyToLookUpIsAskedForOnceAndNotWithoutAValue(t *testing.T) {
+func TestStreamGlobal_KeyIsCalledOncePerRecordWithAValue(t *testing.T) {
 	var asked []string
 	d := drive(t, func(b *stream.Builder) {
 		key := func(r record) (string, bool) {
@@ -86,7 +86,7 @@ func TestTheKeyToLookUpIsAskedForOnceAndNotWithoutAValue(t *testing.T) {
 	assert.Equal(t, []string{"bfalse"}, asked)
 }
 
-func TestAnyKeyIsFoundFromAnyPartition(t *testing.T) {
+func TestStreamGlobal_AnyKeyFromAnyPartition(t *testing.T) {
 	byNumber := stream.NewTopic("rows", serde.Int64, serde.String)
 	d := drive(t, func(b *stream.Builder) {
 		s := stream.SelectKey(stream.From(b, left), func(k, _ string) string { return "new " + k })
@@ -103,7 +103,7 @@ func TestAnyKeyIsFoundFromAnyPartition(t *testing.T) {
 	}
 }
 
-func TestGlobalStoresAreThereAgainAfterARestart(t *testing.T) {
+func TestGlobalStore_IsRestoredAfterARestart(t *testing.T) {
 	for _, wipe := range []bool{false, true} {
 		upper := store.NewKeyValue("upper", serde.String, serde.String)
 		var own store.KeyValueRef[string, string]
@@ -139,7 +139,7 @@ func TestGlobalStoresAreThereAgainAfterARestart(t *testing.T) {
 	}
 }
 
-func TestWhatTheProgramWritesToAGlobalTopicIsAppliedAtOnce(t *testing.T) {
+func TestGlobalStore_AppliesWhatTheProgramWrites(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		s := stream.From(b, left)
 		stream.To(s, rows)
@@ -149,7 +149,7 @@ func TestWhatTheProgramWritesToAGlobalTopicIsAppliedAtOnce(t *testing.T) {
 	assert.Equal(t, "a=1+none@9 left, a=2+1@3 left, a=3+2@5 left", taken(d))
 }
 
-func TestGlobalStoresAreWrittenByTheirStepAlone(t *testing.T) {
+func TestGlobalStore_IsWrittenByItsStepAlone(t *testing.T) {
 	g := store.NewKeyValue("g", serde.String, serde.String)
 	d := drive(t, func(b *stream.Builder) {
 		stream.To(stream.Process(stream.From(b, left), "writes", func(c *stream.Context[string, string]) (func(record) error, error) {
@@ -163,10 +163,10 @@ func TestGlobalStoresAreWrittenByTheirStepAlone(t *testing.T) {
 	})
 	send(d, "rows a=1@1")
 	err := testdriver.Input(d, left).SendErr(record{Key: "a", Value: "v"})
-	require.ErrorContains(t, err, `store "g" is kept from topic "rows" by "keep" and can only be read here`)
+	require.ErrorContains(t, err, `store "g" is filled from topic "rows" by "keep" and can only be read here`)
 }
 
-func TestFailuresInGlobalStores(t *testing.T) {
+func TestGlobalStore_Failures(t *testing.T) {
 	numbers := stream.NewTopic("rows", serde.String, serde.Int64)
 	g := store.NewKeyValue("g", serde.String, serde.Int64)
 	keep := func(b *stream.Builder, topic stream.Topic[string, int64], p failure.Policy) {
@@ -201,7 +201,7 @@ func TestFailuresInGlobalStores(t *testing.T) {
 	})
 }
 
-func TestMistakesOfGlobalStores(t *testing.T) {
+func TestGlobalStore_Mistakes(t *testing.T) {
 	g := store.NewKeyValue("g", serde.String, serde.String)
 	keep := func(s store.KeyValueRef[string, string]) func(*topology.Task) (func(record) error, error) {
 		return func(t *topology.Task) (func(record) error, error) {
@@ -222,7 +222,7 @@ func TestMistakesOfGlobalStores(t *testing.T) {
 			table.Global(b, rows, "g")
 			table.Global(b, rows, "h")
 		}, `topic "rows" is read as a global table or store at `},
-		{"a topic that begins elsewhere", func(b *stream.Builder) { table.Global(b, rows.StartAt(stream.Latest), "g") }, "a global table is all that its topic holds"},
+		{"a topic that begins elsewhere", func(b *stream.Builder) { table.Global(b, rows.StartAt(stream.Latest), "g") }, "a global table has all records of its topic"},
 		{"an option for a changelog", func(b *stream.Builder) { table.Global(b, rows, "g", store.NoChangelog()) }, "store.InMemory do"},
 		{"a zero global table", func(b *stream.Builder) {
 			join.StreamGlobal(stream.From(b, left), table.GlobalKTable[string, string]{}, byKey, plusRow)
@@ -230,18 +230,18 @@ func TestMistakesOfGlobalStores(t *testing.T) {
 		{"no key", func(b *stream.Builder) {
 			join.StreamGlobal[string, string, string](stream.From(b, left), table.Global(b, rows, "g"), nil, plusRow)
 		}, "its function 1 of 2 is nil"},
-		{"no store to keep", func(b *stream.Builder) { stream.GlobalStore(b, rows, "keep", keep(g)) }, "it keeps no store"},
+		{"no store to keep", func(b *stream.Builder) { stream.GlobalStore(b, rows, "keep", keep(g)) }, "it has no store"},
 		{"a store that two steps keep", func(b *stream.Builder) {
 			stream.GlobalStore(b, rows, "keep", keep(g), g)
 			stream.GlobalStore(b, left, "keep-too", keep(g), g)
-		}, `store "g" is kept by the step at `},
+		}, `store "g" already belongs to the step at `},
 		{"a table's store", func(b *stream.Builder) {
 			s := table.From(b, left, "t").Store()
 			stream.GlobalStore(b, rows, "keep", keep(s), s)
 		}, `store "t" is a table's`},
 		{"an output", func(b *stream.Builder) {
 			stream.GlobalStore(b, rows, "keep", keep(g), stream.NewOutput("o", serde.String, serde.String))
-		}, "it can keep stores only"},
+		}, "it can use stores only"},
 		{"a store without a changelog", func(b *stream.Builder) {
 			n := store.NewKeyValue("n", serde.String, serde.String, store.NoChangelog())
 			stream.GlobalStore(b, rows, "keep", keep(n), n)
@@ -257,7 +257,7 @@ func TestMistakesOfGlobalStores(t *testing.T) {
 	}
 }
 
-func TestGlobalStoresHaveNoPunctuations(t *testing.T) {
+func TestGlobalStore_NoPunctuations(t *testing.T) {
 	g := store.NewKeyValue("g", serde.String, serde.String)
 	b := stream.NewBuilder()
 	stream.GlobalStore(b, rows, "keep", func(t *topology.Task) (func(record) error, error) {
@@ -279,7 +279,7 @@ func (f *fatal) Cleanup(func())                    {}
 func (f *fatal) Errorf(format string, args ...any) { *f += fatal(fmt.Sprintf(format, args...)) }
 func (f *fatal) Fatalf(format string, args ...any) { *f += fatal(fmt.Sprintf(format, args...)) }
 
-func TestGlobalTablesAreDescribed(t *testing.T) {
+func TestGlobalTable_IsDescribed(t *testing.T) {
 	b := stream.NewBuilder()
 	stream.To(join.StreamGlobal(stream.From(b, left), table.Global(b, rows, "g"), byKey, plusRow).Named("with-rows"), joined)
 	top, err := b.Build()

@@ -6,20 +6,27 @@ import (
 	"github.com/millstream-go/millstream/window"
 )
 
-// StreamStreamLeft is StreamStream with a result for each record of l that finds no partner, too: ok tells whether there is one.
+// StreamStreamLeft is StreamStream with a result also for each record of left without a partner,
+// for which f is called with ok false.
 //
-// Such a record waits until its window has closed, which it has when stream time is greater than its time, after and grace
-// together; the next record of either side that is not late sends it on, with its own time and the headers of that record. One that
-// comes when its window has passed already, grace not counted, is sent on at once, and may still get a partner: so it is in Kafka Streams.
-// Waiting ends for all records of one key and time when one of them gets a partner. If no more records come, nothing is sent on.
+// Such a record waits until its window has closed: until stream time is greater than the sum of its
+// time, after and grace. The next record of either side that is not late then causes its result,
+// which has the time of the waiting record and the headers of that next one. If no more records
+// arrive, the result is not sent. A record whose window, without grace, has already passed when it
+// arrives has its result at once, and may still get a partner later, as in Kafka Streams. When one
+// record of a key and time gets a partner, all records of that key and time stop waiting.
 //
-// Records of l without a key are sent on at once; they pass the repartition topic, too.
+// Records of left without a key have their results at once; they also pass the repartition topic.
 //
-// The stores are <name>-this-join-store, <name>-outer-other-join-store and, for those that wait, <name>-left-shared-join-store.
-func StreamStreamLeft[K, L, R, O any](l stream.KStream[K, L], r stream.KStream[K, R], w window.Join, name string, f func(l L, r R, ok bool) O, opts ...store.Option) stream.KStream[K, O] {
+// The stores are <name>-this-join-store, <name>-outer-other-join-store and, for waiting records,
+// <name>-left-shared-join-store.
+func StreamStreamLeft[K, L, R, O any](
+	left stream.KStream[K, L], right stream.KStream[K, R], w window.Join, name string,
+	f func(left L, right R, ok bool) O, opts ...store.Option,
+) stream.KStream[K, O] {
 	var none R
-	j := windowed[K, L, R, O]{opname: "join.StreamStreamLeft", name: name, window: w, options: opts,
-		pair: func(l L, r R) O { return f(l, r, true) },
-		left: func(l L) O { return f(l, none, false) }}
-	return result[K, O](j.node(l, r).Funcs(f))
+	join := streamStream[K, L, R, O]{opname: "join.StreamStreamLeft", name: name, window: w, options: opts,
+		pair:      func(left L, right R) O { return f(left, right, true) },
+		leftAlone: func(left L) O { return f(left, none, false) }}
+	return result[K, O](join.node(left, right).CheckFuncs(f))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
@@ -37,36 +38,36 @@ func pairOrLeft(l, r string, ok bool) string {
 
 func pairOrOne(l, r join.Maybe[string]) string { return l.Or("none") + "+" + r.Or("none") }
 
-type windowed func(l, r kstream, opts ...store.Option) kstream
+type streamStream func(l, r kstream, opts ...store.Option) kstream
 
-func innerOf(w window.Join) windowed {
+func innerOf(w window.Join) streamStream {
 	return func(l, r kstream, opts ...store.Option) kstream {
 		return join.StreamStream(l, r, w, "j", pair, opts...)
 	}
 }
 
-func leftOf(w window.Join) windowed {
+func leftOf(w window.Join) streamStream {
 	return func(l, r kstream, opts ...store.Option) kstream {
 		return join.StreamStreamLeft(l, r, w, "j", pairOrLeft, opts...)
 	}
 }
 
-func outerOf(w window.Join) windowed {
+func outerOf(w window.Join) streamStream {
 	return func(l, r kstream, opts ...store.Option) kstream {
 		return join.StreamStreamOuter(l, r, w, "j", pairOrOne, opts...)
 	}
 }
 
 // two is a driver of a join of the topics left and others.
-func two(t *testing.T, j windowed, opts ...testdriver.Option) *testdriver.Driver {
+func two(t *testing.T, j streamStream, opts ...testdriver.Option) *testdriver.Driver {
 	t.Helper()
 	return drive(t, func(b *stream.Builder) { stream.To(j(stream.From(b, left), stream.From(b, others)), joined) }, opts...)
 }
 
-func TestStreamsWithStreams(t *testing.T) {
+func TestStreamStream(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		join    windowed
+		join    streamStream
 		steps   string
 		want    string
 		dropped map[string]int
@@ -125,7 +126,7 @@ func TestStreamsWithStreams(t *testing.T) {
 	}
 }
 
-func TestWhatIsKeptAndWhatWaitsSurvivesARestart(t *testing.T) {
+func TestStreamStream_StoresSurviveARestart(t *testing.T) {
 	d := two(t, outerOf(around(10, 10, 0)), testdriver.Partitions(3))
 	send(d, "left a=1@0", "others b=x@2", "left a=2@0")
 	d.Restart()
@@ -137,7 +138,7 @@ func TestWhatIsKeptAndWhatWaitsSurvivesARestart(t *testing.T) {
 	assert.Equal(t, "b=none+x@2 left, b=none+z@12 others", taken(d))
 }
 
-func TestSidesWithNewKeysGoThroughRepartitionTopics(t *testing.T) {
+func TestStreamStream_ChangedKeysAreRepartitioned(t *testing.T) {
 	first := func(s kstream) kstream {
 		return stream.MapRecords(s, func(r stream.Record[string, string]) stream.Record[string, string] {
 			if r.Tombstone || r.Value == "" {
@@ -146,7 +147,7 @@ func TestSidesWithNewKeysGoThroughRepartitionTopics(t *testing.T) {
 			return stream.WithKey(r, r.Value[:1])
 		})
 	}
-	rekeyed := func(j windowed) windowed {
+	rekeyed := func(j streamStream) streamStream {
 		return func(l, r kstream, opts ...store.Option) kstream { return j(first(l), first(r), opts...) }
 	}
 	steps := []string{"left k=ab@1", "others k=ac@2", "left k=@3", "others k=@3"}
@@ -162,7 +163,7 @@ func TestSidesWithNewKeysGoThroughRepartitionTopics(t *testing.T) {
 	assert.Equal(t, map[string]int{"record without key": 1}, d.Dropped())
 }
 
-func TestAStreamJoinsItself(t *testing.T) {
+func TestStreamStream_SelfJoin(t *testing.T) {
 	self := func(w window.Join, opts ...store.Option) func(b *stream.Builder) {
 		return func(b *stream.Builder) {
 			s := stream.From(b, left)
@@ -189,19 +190,19 @@ func TestAStreamJoinsItself(t *testing.T) {
 	}
 }
 
-func TestStoresOfJoins(t *testing.T) {
+func TestStreamStream_Stores(t *testing.T) {
 	names := func(f func(b *stream.Builder)) (out []string) {
 		b := stream.NewBuilder()
 		f(b)
 		top, err := b.Build()
 		require.NoError(t, err)
-		for _, s := range top.Graph().Stores {
+		for _, s := range (*graph.Handle)(top).Graph().Stores {
 			out = append(out, s.Name)
 		}
 		return out
 	}
 	w := around(2, 3, 4)
-	program := func(j windowed, opts ...store.Option) func(b *stream.Builder) {
+	program := func(j streamStream, opts ...store.Option) func(b *stream.Builder) {
 		return func(b *stream.Builder) { stream.To(j(stream.From(b, left), stream.From(b, others), opts...), joined) }
 	}
 	assert.Equal(t, []string{"j-this-join-store", "j-other-join-store"}, names(program(innerOf(w))))
@@ -212,15 +213,15 @@ func TestStoresOfJoins(t *testing.T) {
 	program(leftOf(w), store.InMemory(), store.TopicConfig("a", "b"))(b)
 	top, err := b.Build()
 	require.NoError(t, err)
-	assert.Equal(t, [][]string{{"left", "others"}}, top.Graph().Together)
-	for _, s := range top.Graph().Stores {
+	assert.Equal(t, [][]string{{"left", "others"}}, (*graph.Handle)(top).Graph().CoPartitioned)
+	for _, s := range (*graph.Handle)(top).Graph().Stores {
 		assert.True(t, s.InMemory)
 		assert.Equal(t, map[string]string{"a": "b"}, s.Config)
 	}
-	assert.Equal(t, ms(10), top.Graph().Stores[0].Retention, "before, after, grace, and the edge")
+	assert.Equal(t, ms(10), (*graph.Handle)(top).Graph().Stores[0].Retention, "before, after, grace, and the edge")
 }
 
-func TestMistakesOfWindowedJoins(t *testing.T) {
+func TestStreamStream_Mistakes(t *testing.T) {
 	on := func(w window.Join, opts ...store.Option) func(b *stream.Builder) {
 		return func(b *stream.Builder) {
 			join.StreamStream(stream.From(b, left), stream.From(b, others), w, "j", pair, opts...)
@@ -234,7 +235,7 @@ func TestMistakesOfWindowedJoins(t *testing.T) {
 		{"a window that ends before it starts", on(around(-11, 10, 0)), "ends before it starts"},
 		{"a negative grace", on(around(1, 1, -1)), "must not be negative"},
 		{"a zero window", on(window.Join{}), "its window is zero"},
-		{"a part of a millisecond", on(window.Within(time.Microsecond)), "no whole number of milliseconds"},
+		{"a part of a millisecond", on(window.Within(time.Microsecond)), "not a whole number of milliseconds"},
 		{"an option of tables", on(around(1, 1, 0), store.OnDemand()), "store.OnDemand does not apply here"},
 		{"one store for two streams", on(around(1, 1, 0), store.Shared()), "join.StreamStream of a stream with itself"},
 		{"one store for an outer join", func(b *stream.Builder) {
@@ -264,7 +265,7 @@ func TestMistakesOfWindowedJoins(t *testing.T) {
 	}
 }
 
-func TestMiddlewareOfAJoinSeesTheRecordsOfItsSides(t *testing.T) {
+func TestMiddleware_SeesTheRecordsOfBothSidesOfAJoin(t *testing.T) {
 	seen := map[string][]string{}
 	b := stream.NewBuilder(stream.Middleware(func(step topology.Node, _ string) topology.Around {
 		return func(r topology.Passing, next func() error) error {
@@ -283,8 +284,8 @@ func TestMiddlewareOfAJoinSeesTheRecordsOfItsSides(t *testing.T) {
 	assert.Equal(t, []string{"1+x"}, seen["end"])
 }
 
-func TestAJoinersPanicNamesTheJoin(t *testing.T) {
-	for _, j := range []windowed{
+func TestStreamStream_PanicNamesTheJoin(t *testing.T) {
+	for _, j := range []streamStream{
 		func(l, r kstream, _ ...store.Option) kstream {
 			return join.StreamStream(l, r, around(1, 1, 0), "culprit", func(_, _ string) string { panic("boom") })
 		},

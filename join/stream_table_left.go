@@ -5,8 +5,10 @@ import (
 	"github.com/millstream-go/millstream/table"
 )
 
-// StreamTableLeft is StreamTable for all records of s: ok tells whether t has a row. A record without a key has none, and is joined so;
-// it passes the repartition topic too.
-func StreamTableLeft[K, V, T, R any](s stream.KStream[K, V], t table.KTable[K, T], name string, f func(v V, row T, ok bool) R, opts ...TableOption) stream.KStream[K, R] {
-	return result[K, R](lookup(s, t, "join.StreamTableLeft", name, true, opts, f).Funcs(f))
+// StreamTableLeft is StreamTable for all records of s: f is called with ok false if t has no row. A
+// record without a key has no row and is joined as such; it also passes the repartition topic.
+func StreamTableLeft[K, V, T, R any](
+	s stream.KStream[K, V], t table.KTable[K, T], name string, f func(v V, row T, ok bool) R, opts ...TableOption,
+) stream.KStream[K, R] {
+	return result[K, R](lookupNode(s, t, "join.StreamTableLeft", name, true, opts, f).CheckFuncs(f))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
@@ -65,7 +66,7 @@ func send(d *testdriver.Driver, records ...string) {
 
 func taken(d *testdriver.Driver) string {
 	var out []string
-	for _, r := range testdriver.Output(d, joined).Take() {
+	for _, r := range testdriver.Output(d, joined).Read() {
 		from, _ := r.Headers.Get("from")
 		out = append(out, fmt.Sprintf("%s=%s@%d %s", r.Key, r.Value, r.Time.UnixMilli(), from))
 	}
@@ -116,7 +117,7 @@ func TestStreamTable(t *testing.T) {
 	}
 }
 
-func TestAStreamWithNewKeysGoesThroughARepartitionTopic(t *testing.T) {
+func TestStreamTable_ChangedKeysAreRepartitioned(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		join    func(kstream, ktable) kstream
@@ -144,7 +145,7 @@ func TestAStreamWithNewKeysGoesThroughARepartitionTopic(t *testing.T) {
 	}
 }
 
-func TestAStreamJoinsItsOwnCount(t *testing.T) {
+func TestStreamTable_StreamJoinsItsOwnCount(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		s := stream.From(b, left)
 		n := table.Count(stream.GroupByKey(s), "n")
@@ -154,16 +155,16 @@ func TestAStreamJoinsItsOwnCount(t *testing.T) {
 	assert.Equal(t, "a=v#1@1 left, a=v#2@2 left, b=w#1@3 left", taken(d))
 }
 
-func TestTopicsOfBothSidesMustBePartitionedAlike(t *testing.T) {
+func TestStreamTable_SidesMustBeCoPartitioned(t *testing.T) {
 	b := stream.NewBuilder()
 	stream.To(inner(stream.From(b, left), from(b)), joined)
 	top, err := b.Build()
 	require.NoError(t, err)
-	assert.Equal(t, [][]string{{"left", "rows"}}, top.Graph().Together)
-	assert.Len(t, top.Graph().Subs, 1, "the join reads the table's store, so both are one sub-topology")
+	assert.Equal(t, [][]string{{"left", "rows"}}, (*graph.Handle)(top).Graph().CoPartitioned)
+	assert.Len(t, (*graph.Handle)(top).Graph().Subtopologies, 1, "the join reads the table's store, so both are one sub-topology")
 }
 
-func TestMistakesOfJoins(t *testing.T) {
+func TestStreamTable_Mistakes(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		f    func(b *stream.Builder)

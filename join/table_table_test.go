@@ -2,7 +2,6 @@ package join_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
@@ -37,7 +37,7 @@ func rowsOf(b *stream.Builder, topic string) ktable {
 // changes are what has come out, as "a=1+x@2 left" or "a gone@3 left".
 func changes(d *testdriver.Driver) string {
 	var out []string
-	for _, r := range testdriver.Output(d, joined).Take() {
+	for _, r := range testdriver.Output(d, joined).Read() {
 		from, _ := r.Headers.Get("from")
 		text := r.Key + "=" + r.Value
 		if r.Tombstone {
@@ -48,7 +48,7 @@ func changes(d *testdriver.Driver) string {
 	return strings.Join(out, ", ")
 }
 
-func TestTableTableMatrix(t *testing.T) {
+func TestTableTable_Matrix(t *testing.T) {
 	steps := []string{
 		"left a@1", "right a@2", "left a=1@5", "right a=x@3", "left a=2@4", "right a@6", "right a@7", "left a@8", "left a@9",
 		"right a=y@10", "left a@11", "left a=3@12", "left a@13", "left a@14", "right a@15", "right a@16", "left =n@17",
@@ -88,7 +88,7 @@ func TestTableTableMatrix(t *testing.T) {
 }
 
 // Kafka Streams says nothing of a deletion in a table that is joined with itself: each side finds the other gone.
-func TestATableJoinedWithItselfSaysItsDeletions(t *testing.T) {
+func TestTableTable_SelfJoinSendsDeletions(t *testing.T) {
 	upper := func(t ktable) ktable { return table.MapValues(t, strings.ToUpper) }
 	steps := []string{"in a@0", "in a=x@1", "in b=y@2", "in a=z@3", "in a@4", "in a@5", "in b@6"}
 	for _, tt := range []struct {
@@ -120,7 +120,7 @@ func TestATableJoinedWithItselfSaysItsDeletions(t *testing.T) {
 	}
 }
 
-func TestSelfJoinsTellTheOldRow(t *testing.T) {
+func TestTableTable_SelfJoinHasOldRows(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		in := rowsOf(b, "in")
 		// The filter asks for old rows: with them it knows what it has sent.
@@ -131,7 +131,7 @@ func TestSelfJoinsTellTheOldRow(t *testing.T) {
 	assert.Equal(t, "a=x+x@2 in, a=x+x@2 in, a gone@3 in, a=x+x@5 in, a=x+x@5 in, a gone@6 in", changes(d))
 }
 
-func TestJoinsOfTablesAreReadThrough(t *testing.T) {
+func TestTableTable_RowsAreComputedFromBothSides(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		l, r := rowsOf(b, "left"), rowsOf(b, "right")
 		f := table.Filter(l, func(_, v string) bool { return v != "hidden" })
@@ -158,7 +158,7 @@ func TestJoinsOfTablesAreReadThrough(t *testing.T) {
 
 // Of tables that keep versions only the latest of a row is joined. A deletion is a version, also where it takes the place of a row at the
 // same time: Kafka Streams forgets it there, and joins an update that is older.
-func TestOnlyLatestVersionsAreJoined(t *testing.T) {
+func TestTableTable_OnlyLatestVersionsAreJoined(t *testing.T) {
 	versions := func(b *stream.Builder, topic string) ktable {
 		return table.From(b, stream.NewTopic(topic, serde.String, serde.String), topic+"-rows", store.Versions(time.Hour))
 	}
@@ -172,21 +172,21 @@ func TestOnlyLatestVersionsAreJoined(t *testing.T) {
 	assert.Equal(t, map[string]int{"update older than the row's latest version": 2}, d.Dropped())
 }
 
-func TestSidesOfAJoinOfTablesMustBePartitionedAlike(t *testing.T) {
+func TestTableTable_SidesMustBeCoPartitioned(t *testing.T) {
 	b := stream.NewBuilder()
 	pairs(rowsOf(b, "left"), rowsOf(b, "right")).Named("both")
 	top, err := b.Build()
 	require.NoError(t, err)
-	assert.Equal(t, [][]string{{"left", "right"}}, top.Graph().Together)
-	assert.Len(t, top.Graph().Subs, 1)
+	assert.Equal(t, [][]string{{"left", "right"}}, (*graph.Handle)(top).Graph().CoPartitioned)
+	assert.Len(t, (*graph.Handle)(top).Graph().Subtopologies, 1)
 	var names []string
-	for _, n := range top.Graph().Nodes {
+	for _, n := range (*graph.Handle)(top).Graph().Nodes {
 		names = append(names, n.Name)
 	}
 	assert.Subset(t, names, []string{"both-join-this", "both-join-other", "both"})
 }
 
-func TestMistakesOfJoinsOfTables(t *testing.T) {
+func TestTableTable_Mistakes(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		f    func(b *stream.Builder)
@@ -202,7 +202,7 @@ func TestMistakesOfJoinsOfTables(t *testing.T) {
 			stream.Process(stream.From(b, joined), "p", func(*stream.Context[string, string]) (func(stream.Record[string, string]) error, error) {
 				return nil, nil
 			}, j.Store())
-		}, "keeps no store"},
+		}, "has no store"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := stream.NewBuilder()
@@ -211,47 +211,5 @@ func TestMistakesOfJoinsOfTables(t *testing.T) {
 			require.ErrorContains(t, err, tt.want)
 			assert.ErrorContains(t, err, "table_table_test.go:")
 		})
-	}
-}
-
-// TestOracleTableTable compares the three joins, kept in stores, with the latest rows of the whole history.
-func TestOracleTableTable(t *testing.T) {
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64()
-	}
-	t.Logf("seed %d", s)
-	r := rand.New(rand.NewPCG(s, 2))
-	kept := map[string]ktable{}
-	d := drive(t, func(b *stream.Builder) {
-		l, r := rowsOf(b, "left"), rowsOf(b, "right")
-		for name, join := range map[string]func(l, r ktable) ktable{"inner": pairs, "left": lefts, "outer": outers} {
-			kept[name] = table.Materialize(join(l, r), name)
-		}
-	}, testdriver.Partitions(3))
-	latest := map[string]map[string]string{"left": {}, "right": {}}
-	for i := range 300 {
-		side, key := []string{"left", "right"}[r.IntN(2)], string(rune('a'+r.IntN(5)))
-		x := stream.Record[string, string]{Key: key, Value: fmt.Sprint(i), Time: time.UnixMilli(r.Int64N(100))}
-		if latest[side][key] = x.Value; r.IntN(3) == 0 {
-			x = x.Deleted()
-			delete(latest[side], key)
-		}
-		testdriver.Input(d, stream.NewTopic(side, serde.String, serde.String)).SendRecord(x)
-		if r.IntN(50) == 0 {
-			d.Wipe()
-		}
-		for name, k := range kept {
-			l, left := latest["left"][key]
-			r, right := latest["right"][key]
-			want := join.Maybe[string]{V: l, OK: left}.Or("none") + "+" + join.Maybe[string]{V: r, OK: right}.Or("none")
-			is := left && right || left && name != "inner" || right && name == "outer"
-			got, ok, err := k.Store().In(d).Get(key)
-			require.NoError(t, err)
-			require.Equal(t, is, ok, "%s, step %d", name, i)
-			if is {
-				require.Equal(t, want, got, "%s, step %d", name, i)
-			}
-		}
 	}
 }

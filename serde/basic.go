@@ -23,14 +23,19 @@ type (
 	timeSerde    struct{}
 )
 
-// The serdes of the basic types, byte for byte those of Kafka's Serdes class where it has one. They are stateless; none of
-// their Appends allocates beyond dst.
+// The serdes of the basic types, byte for byte those of Kafka's Serdes class where it has one. They
+// are stateless; none of their Appends allocates beyond dst.
+//
+// Stores are in the order of the bytes. That is the order of the values for String, Bytes, Bool and
+// UUID; of the numbers and Time the negative values come after all others, and those of Float32 and
+// Float64 in descending order.
 var (
-	// String is UTF-8. It neither checks nor repairs: bytes that are not UTF-8 come back as they were, where Java's String
-	// would replace them.
+	// String is UTF-8. It neither checks nor repairs: bytes that are not UTF-8 come back as they were,
+	// where Java's String would replace them.
 	String stringSerde
-	// Bytes is the bytes themselves. Decode returns b itself: the value aliases the fetched batch, which is never recycled, and
-	// a value read from a store is valid until the next call on that store. Do not change such a value; copy one that you keep.
+	// Bytes is the bytes themselves. Decode returns b itself: the value aliases the fetched batch,
+	// which is never recycled, and a value read from a store is valid until the next call on that
+	// store. Do not change such a value; copy one that you keep.
 	Bytes bytesSerde
 	// Bool is one byte, 1 or 0; Decode refuses any other.
 	Bool boolSerde
@@ -42,13 +47,16 @@ var (
 	Int64 int64Serde
 	// Float32 is the IEEE 754 bits in four bytes, big-endian (Java's Float).
 	Float32 float32Serde
-	// Float64 is the IEEE 754 bits in eight bytes, big-endian (Java's Double). As in Java every NaN is written as the same one.
+	// Float64 is the IEEE 754 bits in eight bytes, big-endian (Java's Double). As in Java every NaN is
+	// written as the same one.
 	Float64 float64Serde
-	// Time is the milliseconds since 1970 as an Int64, the form of Kafka's own timestamps (Java has no such serde). What is
-	// finer than a millisecond is cut off; Decode returns UTC. A time more than 292 million years away is an error.
+	// Time is the milliseconds since 1970 as an Int64, the form of Kafka's own timestamps (Java has no
+	// such serde). What is finer than a millisecond is cut off; Decode returns UTC. A time more than
+	// 292 million years away is an error.
 	Time timeSerde
-	// None is the key of a topic without keys: records read with it have no key, and records written with it get a null key.
-	// Like Java's VoidDeserializer it refuses a key that holds bytes: read a topic in which some have one with Bytes.
+	// None is the key of a topic without keys: records read with it have no key, and records written
+	// with it get a null key. Like Java's VoidDeserializer it refuses a key that holds bytes: read a
+	// topic in which some have one with Bytes.
 	None noneSerde
 )
 
@@ -122,8 +130,9 @@ func (float32Serde) Decode(b []byte) (float32, error) {
 	return math.Float32frombits(binary.BigEndian.Uint32(b)), nil
 }
 
-// javaNaN is what Java's Double.doubleToLongBits makes of every NaN. Go's math.NaN has other bits, and as a key it would then
-// be another one than Java's. (Java's FloatSerializer keeps the bits of a NaN, and so does Float32.)
+// javaNaN is what Java's Double.doubleToLongBits makes of every NaN. Go's math.NaN has other bits,
+// and as a key it would then be another one than Java's. (Java's FloatSerializer keeps the bits of
+// a NaN, and so does Float32.)
 const javaNaN = 0x7ff8000000000000
 
 func (float64Serde) Append(dst []byte, v float64) ([]byte, error) {
@@ -160,10 +169,10 @@ func checkLen(b []byte, want int, name string) error {
 	if len(b) == want {
 		return nil
 	}
-	return fmt.Errorf("serde.%s: got %s, want %d", name, count(len(b), "byte"), want)
+	return fmt.Errorf("serde.%s: got %s, want %d", name, plural(len(b), "byte"), want)
 }
 
-func count(n int, unit string) string {
+func plural(n int, unit string) string {
 	if n == 1 {
 		return "1 " + unit
 	}

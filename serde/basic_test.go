@@ -14,7 +14,8 @@ import (
 
 var someUUID = [16]byte{0x01, 0x23, 0xab, 0xcd, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab}
 
-// golden checks the bytes of a value both ways. The bytes were written by the serializers of Kafka 4.3.0 where it has one.
+// golden checks the bytes of a value both ways. The bytes were written by the serializers of Kafka
+// 4.3.0 where it has one.
 func golden[T any](s serde.Serde[T], v T, want string) func(*testing.T) {
 	return func(t *testing.T) {
 		b, err := s.Append([]byte("before"), v)
@@ -27,7 +28,7 @@ func golden[T any](s serde.Serde[T], v T, want string) func(*testing.T) {
 	}
 }
 
-func TestGolden(t *testing.T) {
+func TestBasic_Golden(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"string":                    golden(serde.String, "grüß €😀", "6772c3bcc39f20e282acf09f9880"),
 		"empty string":              golden(serde.String, "", ""),
@@ -69,7 +70,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func TestNaNIsJavas(t *testing.T) {
+func TestFloat64_NaNIsJavas(t *testing.T) {
 	for _, nan := range []float64{math.NaN(), math.Float64frombits(0xfff8000000000123)} {
 		b, err := serde.Float64.Append(nil, nan)
 		require.NoError(t, err)
@@ -91,7 +92,7 @@ func refuses[T any](s serde.Serde[T], b, want string) func(*testing.T) {
 	}
 }
 
-func TestRefuses(t *testing.T) {
+func TestBasic_Refuses(t *testing.T) {
 	text := func(s string) string { return hex.EncodeToString([]byte(s)) }
 	for name, test := range map[string]func(*testing.T){
 		"short bool":         refuses(serde.Bool, "", "serde.Bool: got 0 bytes, want 1"),
@@ -124,13 +125,13 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-func TestUpperCaseUUID(t *testing.T) {
+func TestUUID_UpperCase(t *testing.T) {
 	v, err := serde.UUID.Decode([]byte("0123ABCD-4567-89AB-CDEF-0123456789AB"))
 	require.NoError(t, err)
 	assert.Equal(t, someUUID, v)
 }
 
-func TestTimeIsCutToMilliseconds(t *testing.T) {
+func TestTime_IsTruncatedToMilliseconds(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 1_999_999, time.FixedZone("x", 3600))
 	b, err := serde.Time.Append(nil, at)
 	require.NoError(t, err)
@@ -151,7 +152,7 @@ func TestTimeIsCutToMilliseconds(t *testing.T) {
 	}
 }
 
-func TestBytesAliases(t *testing.T) {
+func TestBytes_Aliases(t *testing.T) {
 	b := []byte{1, 2}
 	v, err := serde.Bytes.Decode(b)
 	require.NoError(t, err)
@@ -171,7 +172,7 @@ func allocs[T any](t *testing.T, s serde.Serde[T], v T, want float64) {
 	assert.Equal(t, want, got, "%T", s)
 }
 
-func TestAppendDoesNotAllocate(t *testing.T) {
+func TestBasic_AppendDoesNotAllocate(t *testing.T) {
 	allocs(t, serde.String, "text", 0)
 	allocs(t, serde.Bytes, []byte("text"), 0)
 	allocs(t, serde.Bool, true, 0)

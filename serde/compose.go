@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Func returns a serde of two functions, which keep the contracts of Serde's methods. One that is only read or only written may
-// leave the other function nil; using it then is an error.
+// Func returns a serde of two functions, which must obey the contracts of Serde's methods. For a
+// type that is only read or only written, the other function may be nil; using it then is an error.
 func Func[T any](append func(dst []byte, v T) ([]byte, error), decode func(b []byte) (T, error)) Serde[T] {
 	return funcSerde[T]{append, decode}
 }
@@ -31,19 +31,21 @@ func (s funcSerde[T]) Decode(b []byte) (v T, err error) {
 	return s.decode(b)
 }
 
-// Slice returns the serde of lists of what e encodes, in the format of Kafka's ListSerde: elements of the integer, float and UUID
-// serdes of this package stand without lengths, others with one each. A list of no elements has an encoding of its own: a nil
-// slice is written as an empty one, and an empty one comes back not nil.
+// Slice returns the serde of lists of elements of e, in the format of Kafka's ListSerde: elements
+// of the integer, float and UUID serdes of this package are written without lengths, all others
+// with their length. The empty list has an encoding: a nil slice is written as an empty one, and an
+// empty one is read as a slice that is not nil.
 //
-// Java's lists may hold nulls; a slice of T cannot, so Decode refuses those. Elements decoded by Bytes alias b.
+// Java's lists may contain nulls. A slice of T cannot, so Decode refuses them. Elements decoded by
+// Bytes alias b.
 //
-// The list of a Bound is a Bound, and Slice of a nil serde is nil, so that Build can report it.
-func Slice[T any](e Serde[T]) Serde[[]T] {
-	if e == nil {
+// Slice of a Bound is a Bound. Slice of a nil serde is nil, so that Build can report it.
+func Slice[T any](elem Serde[T]) Serde[[]T] {
+	if elem == nil {
 		return nil
 	}
-	s := sliceSerde[T]{e, fixedSize(e)}
-	if b, ok := e.(Bound[T]); ok {
+	s := sliceSerde[T]{elem, fixedSize(elem)}
+	if b, ok := elem.(Bound[T]); ok {
 		return boundSlice[T]{s, b}
 	}
 	return s
@@ -62,7 +64,7 @@ func (s boundSlice[T]) Bind(topic string, isKey bool) (Serde[[]T], error) {
 	return Slice(e), nil
 }
 
-// sliceSerde holds the element's size in bytes, or 0 when it varies.
+// sliceSerde has the size of an element in bytes, or 0 if elements have different sizes.
 type sliceSerde[T any] struct {
 	elem Serde[T]
 	size int
@@ -77,8 +79,8 @@ const (
 // nullLength stands in place of the length of a null element.
 const nullLength = -1
 
-// fixedSize returns the size of e's encodings if Kafka's ListSerde takes them as of constant size, else 0. Bool is not on
-// Kafka's list, though each takes one byte.
+// fixedSize returns the size of e's encodings if Kafka's ListSerde writes them without lengths, and
+// 0 otherwise. Bool is not among Kafka's, though each value is one byte.
 func fixedSize(e any) int {
 	switch e.(type) {
 	case int16Serde:
@@ -93,17 +95,17 @@ func fixedSize(e any) int {
 	return 0
 }
 
-func (s sliceSerde[T]) Append(dst []byte, v []T) ([]byte, error) {
+func (s sliceSerde[T]) Append(dst []byte, values []T) ([]byte, error) {
 	start := len(dst)
 	if s.size > 0 {
 		dst = append(dst, constantSize, 0, 0, 0, 0) // no indexes of nulls
 	} else {
 		dst = append(dst, variableSize)
 	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(v)))
-	for i := range v {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(values)))
+	for i := range values {
 		var err error
-		if dst, err = s.appendElem(dst, v[i]); err != nil {
+		if dst, err = s.appendElem(dst, values[i]); err != nil {
 			return dst[:min(start, len(dst))], fmt.Errorf("serde.Slice: element %d: %w", i, err)
 		}
 	}
@@ -124,27 +126,29 @@ func (s sliceSerde[T]) appendElem(dst []byte, v T) ([]byte, error) {
 }
 
 func (s sliceSerde[T]) Decode(b []byte) ([]T, error) {
-	r := listReader{b: b}
-	strategy, n, err := r.head()
+	list := listReader{rest: b}
+	strategy, length, err := list.header()
 	if err == nil && strategy == constantSize && s.size == 0 {
 		err = errors.New("elements have no lengths, and this element's serde has no constant size")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("serde.Slice: %w", err)
 	}
-	// n is what somebody wrote: memory is taken for as many elements as the bytes can hold, so that a wrong count costs none.
-	v := make([]T, 0, min(n, len(r.b)/max(1, s.perElem(strategy))+1))
-	for i := range n {
-		e, err := s.decodeElem(&r, strategy)
+	// n is what somebody wrote: memory is taken for as many elements as the bytes can hold, so that a
+	// wrong count costs none.
+	values := make([]T, 0, min(length, len(list.rest)/max(1, s.perElem(strategy))+1))
+	for i := range length {
+		e, err := s.decodeElem(&list, strategy)
 		if err != nil {
-			return nil, fmt.Errorf("serde.Slice: element %d of %d: %w", i, n, err)
+			return nil, fmt.Errorf("serde.Slice: element %d of %d: %w", i, length, err)
 		}
-		v = append(v, e)
+		values = append(values, e)
 	}
-	if len(r.b) > 0 {
-		return nil, fmt.Errorf("serde.Slice: %s after the last of %s", count(len(r.b), "byte"), count(n, "element"))
+	if len(list.rest) > 0 {
+		return nil, fmt.Errorf("serde.Slice: %s after the last of %s", plural(len(list.rest), "byte"),
+			plural(length, "element"))
 	}
-	return v, nil
+	return values, nil
 }
 
 // perElem is the fewest bytes an element takes.
@@ -155,63 +159,65 @@ func (s sliceSerde[T]) perElem(strategy byte) int {
 	return s.size
 }
 
-func (s sliceSerde[T]) decodeElem(r *listReader, strategy byte) (v T, err error) {
+func (s sliceSerde[T]) decodeElem(list *listReader, strategy byte) (v T, err error) {
 	size := s.size
 	if strategy == variableSize {
-		if size, err = r.int(); err != nil {
+		if size, err = list.int(); err != nil {
 			return v, err
 		}
 	}
 	if size == nullLength {
-		return v, errors.New("null, which a slice cannot hold")
+		return v, errors.New("null, which a slice cannot have")
 	}
-	b, err := r.take(size)
+	b, err := list.next(size)
 	if err != nil {
 		return v, err
 	}
 	return s.elem.Decode(b)
 }
 
-// listReader takes a list apart from its front.
-type listReader struct{ b []byte }
+// listReader reads a list from its front.
+type listReader struct{ rest []byte }
 
-func (r *listReader) head() (strategy byte, n int, err error) {
-	first, err := r.take(1)
+func (r *listReader) header() (strategy byte, count int, err error) {
+	first, err := r.next(1)
 	if err != nil {
 		return 0, 0, err
 	}
 	if strategy = first[0]; strategy > variableSize {
 		return 0, 0, fmt.Errorf("strategy %d is neither 0 (elements of constant size) nor 1 (each with its length)", strategy)
 	}
+	// Only here are nulls listed in front: where each element has its length, a null one has the
+	// length nullLength.
 	if strategy == constantSize {
 		nulls, err := r.int()
 		if err != nil {
 			return 0, 0, err
 		}
 		if nulls != 0 {
-			return 0, 0, fmt.Errorf("%d elements are null, which a slice cannot hold", nulls)
+			return 0, 0, fmt.Errorf("%d elements are null, which a slice cannot have", nulls)
 		}
 	}
-	if n, err = r.int(); err == nil && n < 0 {
-		err = fmt.Errorf("number of elements %d", n)
+	if count, err = r.int(); err == nil && count < 0 {
+		err = fmt.Errorf("number of elements %d", count)
 	}
-	return strategy, n, err
+	return strategy, count, err
 }
 
 func (r *listReader) int() (int, error) {
-	b, err := r.take(4)
+	b, err := r.next(4)
 	if err != nil {
 		return 0, err
 	}
 	return int(int32(binary.BigEndian.Uint32(b))), nil
 }
 
-// take returns the next n bytes, never nil.
-func (r *listReader) take(n int) ([]byte, error) {
-	if n < 0 || n > len(r.b) {
-		return nil, fmt.Errorf("%d more bytes wanted, %d left", n, len(r.b))
+// next returns the next n bytes, never nil.
+func (r *listReader) next(n int) ([]byte, error) {
+	if n < 0 || n > len(r.rest) {
+		return nil, fmt.Errorf("%d more bytes wanted, %d left", n, len(r.rest))
 	}
-	head := r.b[:n:n]
-	r.b = r.b[n:]
+	head := r.rest[:n:n]
+	r.rest = r.rest[n:]
 	return head, nil
 }

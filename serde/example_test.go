@@ -1,6 +1,7 @@
 package serde_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -36,6 +37,19 @@ func ExampleJSON() {
 	// Output:
 	// {"name":"Ada"}
 	// Grace
+}
+
+// A number in a value of type any keeps its text, so that none is rounded.
+func ExampleJSON_any() {
+	events := serde.JSON[map[string]any]()
+	v := must(events.Decode([]byte(`{"id": 9007199254740993, "price": 1.10}`)))
+	id := must(v["id"].(json.Number).Int64())
+	price := must(v["price"].(json.Number).Float64())
+	fmt.Println(id, price)
+	fmt.Println(string(must(events.Append(nil, v))))
+	// Output:
+	// 9007199254740993 1.1
+	// {"id":9007199254740993,"price":1.10}
 }
 
 // A type of one's own on a basic serde: hours as decimal text.

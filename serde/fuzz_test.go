@@ -2,13 +2,15 @@ package serde_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"testing"
 
 	"github.com/millstream-go/millstream/serde"
 )
 
-// fuzz checks that Decode does not panic and leaves b alone, and that what it accepts survives: the value's encoding decodes, to
-// a value with the same encoding. With exact, the encoding is b itself.
+// fuzz checks that Decode does not panic and leaves b alone, and that what it accepts survives: the
+// value's encoding decodes, to a value with the same encoding. With exact, the encoding is b
+// itself.
 func fuzz[T any](f *testing.F, s serde.Serde[T], exact bool, seeds ...T) {
 	for _, v := range seeds {
 		b, err := s.Append(nil, v)
@@ -70,4 +72,10 @@ func FuzzSliceOfVariableSize(f *testing.F) {
 
 func FuzzJSON(f *testing.F) {
 	fuzz[any](f, serde.JSON[any](), false, map[string]any{"a": []any{1.5, "<x>", true, nil}}, "text")
+}
+
+// Text that Decode accepts can be written again, escapes and all.
+func FuzzJSONText(f *testing.F) {
+	f.Add([]byte(`{"a\ufffd":["\ud83d\ude00","\\ud800",1e400]}`))
+	fuzz(f, serde.JSON[map[string]json.RawMessage](), false, map[string]json.RawMessage{"ü": json.RawMessage(`"\ufffd"`)})
 }

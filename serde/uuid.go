@@ -7,8 +7,9 @@ import (
 
 type uuidSerde struct{}
 
-// UUID is the 36 characters of a UUID's text, as Kafka's UUIDSerializer writes it: lower-case hexadecimal in groups of 8, 4, 4, 4
-// and 12 digits. Decode takes upper case too, but no shorter or braced forms. Sixteen raw bytes are what Bytes is for.
+// UUID is the 36 characters of a UUID's text, as Kafka's UUIDSerializer writes it: lower-case
+// hexadecimal in groups of 8, 4, 4, 4 and 12 digits. Decode takes upper case too, but no shorter or
+// braced forms. Sixteen raw bytes are what Bytes is for.
 var UUID uuidSerde
 
 const uuidLen = 36
@@ -29,15 +30,15 @@ func (uuidSerde) Decode(b []byte) (v [16]byte, err error) {
 		return v, err
 	}
 	var digits [32]byte
-	n, from := 0, 0
-	for _, d := range dashes {
-		if b[d] != '-' {
-			return v, fmt.Errorf("serde.UUID: no dash at place %d of %q", d, b)
+	filled, from := 0, 0
+	for _, dash := range dashes {
+		if b[dash] != '-' {
+			return v, fmt.Errorf("serde.UUID: no dash at place %d of %q", dash, b)
 		}
-		n += copy(digits[n:], b[from:d])
-		from = d + 1
+		filled += copy(digits[filled:], b[from:dash])
+		from = dash + 1
 	}
-	copy(digits[n:], b[from:])
+	copy(digits[filled:], b[from:])
 	if _, err := hex.Decode(v[:], digits[:]); err != nil {
 		return [16]byte{}, fmt.Errorf("serde.UUID: %q: %w", b, err)
 	}

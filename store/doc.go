@@ -1,6 +1,10 @@
-// Package store says what state a topology keeps: references to stores, their options, and what a reader of one can ask. A store has
-// rows with distinct keys (KeyValue), rows that have a key and the start of a window (Window) or a start and an end (Session), or versions of
-// rows (Versioned). A reference is made once, listed where a processor is made, and opened with In: by the processor, by a test, by an App.
+// Package store has the state of a topology: references to stores, their options, and what the
+// reader of a store can ask.
 //
-// The engines below are in store/memory and store/bolt; an engine sees bytes (Engine), a topology rows of its types.
+// There are four kinds of stores. A key-value store has rows with distinct keys (KeyValue). A
+// window store has rows with a key and the start of a window (Window), a session store rows with a
+// key, a start and an end (Session). A versioned store has versions of rows (Versioned).
+//
+// A reference to a store is made once, and listed where a processor is made that uses it. Its
+// method In opens the store: in the processor, in a test, or with an App to query it.
 package store

@@ -1,13 +1,13 @@
 package store
 
 // Header is one header of a record.
-type Header struct {
+type Header = struct {
 	Name  string
 	Value []byte // nil: null
 }
 
-// Headers are the headers of a record, in order; a name may occur more than once. They are never changed in place: With and
-// Without copy, so records may share them.
+// Headers are the headers of a record, in order. A name may occur more than once. They are never
+// changed in place: With and Without return copies, so that records may share them.
 type Headers []Header
 
 // Get returns the value of the last header of that name.
@@ -30,27 +30,10 @@ func (h Headers) With(name string, value []byte) Headers {
 // Without returns h without the headers of that name.
 func (h Headers) Without(name string) Headers {
 	var out Headers
-	for _, x := range h {
-		if x.Name != name {
-			out = append(out, x)
+	for _, header := range h {
+		if header.Name != name {
+			out = append(out, header)
 		}
 	}
 	return out
-}
-
-// HeaderKeeper is a store that keeps headers with its rows, as operators see it: the Bytes, WindowBytes and so on of such a store
-// implement it.
-type HeaderKeeper interface {
-	// Keep says which headers the rows have that are put from now on. It copies them.
-	Keep(Headers)
-	// Kept returns the headers of the row that was read last by anything but a scan, in memory of their own.
-	Kept() (Headers, error)
-}
-
-// Keep returns what tells a store which headers to keep; nil when it keeps none.
-func Keep(bytes any) func(Headers) {
-	if k, ok := bytes.(HeaderKeeper); ok {
-		return k.Keep
-	}
-	return nil
 }

@@ -5,34 +5,36 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/millstream-go/millstream/internal/storespec"
+	"github.com/millstream-go/millstream/internal/spec"
 )
 
-// Option is a choice about one store: where it is kept, and how its changelog is configured. An option that does not apply to the
-// step it is given to is an error of Build.
-type Option = storespec.Option
+// Option is a choice about one store: where it is kept, for example, or how its changelog is
+// configured. An option that does not apply to its step is an error of Build.
+type Option = spec.StoreOption
 
-// InMemory keeps the store in memory only. It is restored from its changelog at every start. Without it the store is on disk, with
-// its latest part in memory.
+// InMemory keeps the store in memory only. Each start restores it from its changelog. Without this
+// option the store is on disk, and its latest changes in memory.
 func InMemory() Option {
-	return Option{Name: storespec.InMemory, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionInMemory, Apply: func(s *spec.StoreSettings) error {
 		s.InMemory = true
 		return nil
 	}}
 }
 
-// NoChangelog keeps no changelog: what the store holds is lost with its machine, and stays behind when its partition moves to
-// another one. Without it every store has a compacted topic <application>-<store>-changelog.
+// NoChangelog keeps no changelog. The rows are lost with their machine, and stay behind when their
+// partition moves to another one. Without this option every store has a compacted topic
+// <application>-<store>-changelog.
 func NoChangelog() Option {
-	return Option{Name: storespec.NoChangelog, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionNoChangelog, Apply: func(s *spec.StoreSettings) error {
 		s.NoChangelog = true
 		return nil
 	}}
 }
 
-// TopicConfig sets a configuration entry of the changelog topic, such as "min.insync.replicas", for when it is created.
+// TopicConfig sets a configuration entry of the changelog topic, such as "min.insync.replicas". It
+// takes effect when the topic is created.
 func TopicConfig(key, value string) Option {
-	return Option{Name: storespec.TopicConfig, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionTopicConfig, Apply: func(s *spec.StoreSettings) error {
 		if key == "" {
 			return errors.New("store.TopicConfig has no key")
 		}
@@ -47,26 +49,30 @@ func TopicConfig(key, value string) Option {
 	}}
 }
 
-// OnDemand has table.From and table.ToTable keep a store only if a step that follows needs the table's rows or their old values,
-// such as a join. What is emitted differs a little without a store: a filter that follows cannot know whether it has passed a row
-// before, so it sends a tombstone for every update that fails it.
+// OnDemand makes table.From and table.ToTable keep a store only if a later step, such as a join,
+// needs the table's rows or their old values. Without a store the results differ a little: a later
+// filter cannot know whether it has passed a row before, so it sends a tombstone for every update
+// that fails it.
 func OnDemand() Option {
-	return Option{Name: storespec.OnDemand, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionOnDemand, Apply: func(s *spec.StoreSettings) error {
 		s.OnDemand = true
 		return nil
 	}}
 }
 
-// Retention keeps the windows of an aggregation for at least d of stream time after they began, sessions after they ended, so that they can
-// be read. Without it they are kept as long as records may change them: their length and their grace period, which d must not
-// be less than. What is sent does not depend on it.
+// Retention keeps the windows of an aggregation, so that they can be read, for at least d of stream
+// time after they began; sessions, after they ended. Without this option they are kept as long as
+// records may change them, which is their length plus their grace period. d must not be less than
+// that. The results do not depend on it.
 func Retention(d time.Duration) Option {
-	return Option{Name: storespec.Retention, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionRetention, Apply: func(s *spec.StoreSettings) error {
 		switch {
 		case d <= 0:
 			return fmt.Errorf("store.Retention is %v; it must be greater than 0", d)
 		case d%time.Millisecond != 0:
-			return fmt.Errorf("store.Retention is %v, which is no whole number of milliseconds", d)
+			return fmt.Errorf("store.Retention is %v, which is not a whole number of milliseconds", d)
+		case d > spec.Forever:
+			return fmt.Errorf("store.Retention is %v, longer than 200 years", d)
 		case s.Retention != 0 && s.Retention != d:
 			return fmt.Errorf("store.Retention is given twice: %v and %v", s.Retention, d)
 		}
@@ -75,37 +81,44 @@ func Retention(d time.Duration) Option {
 	}}
 }
 
-// SourceIsChangelog has table.From keep no changelog of its own: the topic that the table is read from is its changelog, and the store is
-// restored from it, up to what was committed. It saves a copy of the topic and every write to it. The topic must be compacted and nothing
-// else (cleanup.policy=compact), which is checked at the start: what is deleted from it is not restored. Kafka Streams calls this
-// topology.optimization=reuse.ktable.source.topics.
+// SourceIsChangelog makes the topic that table.From reads the changelog of its store, in place of
+// one more topic. The store is restored from it, up to the committed offset. That saves a copy of
+// the topic and every write to it. The topic must have cleanup.policy=compact and no other policy,
+// which is checked at the start: what is deleted from the topic is not restored. Kafka Streams
+// calls this topology.optimization=reuse.ktable.source.topics.
 func SourceIsChangelog() Option {
-	return Option{Name: storespec.SourceIsChangelog, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionSourceIsChangelog, Apply: func(s *spec.StoreSettings) error {
 		s.SourceIsChangelog = true
 		return nil
 	}}
 }
 
-// UntilCommit has a table send one update a key and commit instead of each: the newest value, with the time and the headers of the record
-// that led to it, and as old value what was sent last. A row that comes and goes between two commits is not sent at all. Keys are sent in the
-// order in which they were written last. The store itself has every update at once, and so have joins and queries that read it.
+// UntilCommit makes a table send one update per key at each commit, instead of every update. The
+// update has the newest value, the time and headers of the record that led to it, and as old value
+// what was sent last. A row that is put and deleted between two commits is not sent at all. Keys
+// are sent in the order in which they were last written. The store itself has every update at once:
+// joins and processors that read it find it. Reads from outside see it after the commit, as with every
+// store.
 //
-// What is held back takes memory for each key that changed; where that comes to more than 4 MB for a partition of the store, all of it is sent
-// early. What was held back in a crash was not committed, and its records are processed again. At least once, a process that dies in the
-// middle of a commit may leave a row's deletion in the changelog that was not sent; it is none any more when the record comes again, and is not sent
-// then either, as with filters of stored tables, and as in Kafka Streams.
+// The pending updates use memory for each key that changed. When they exceed 4 MB for a partition
+// of the store, all of them are sent early. Updates that are pending in a crash were not committed,
+// so their records are processed again. There is one exception at least once: a process that dies
+// in the middle of a commit may leave a tombstone in the changelog that was not sent. When its
+// record is processed again, the row is deleted already, so the deletion is not sent then either.
+// The same is true of filters of stored tables, and of Kafka Streams.
 func UntilCommit() Option {
-	return Option{Name: storespec.UntilCommit, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionUntilCommit, Apply: func(s *spec.StoreSettings) error {
 		s.UntilCommit = true
 		return nil
 	}}
 }
 
-// Name calls a table's store name, or the stores of a join after name, where they would be called after the step. Repartition topics keep the
-// step's name. It is for taking over the state of a Kafka Streams application whose Materialized or StreamJoined gave stores another name than
-// Grouped or StreamJoined gave topics.
+// Name sets the name of a table's store, or the beginning of the names of a join's stores. Without
+// it they are named after the step. Repartition topics have the step's name in any case. This
+// option is for taking over the state of a Kafka Streams application, where Materialized and
+// StreamJoined can give stores another name than Grouped and StreamJoined give topics.
 func Name(name string) Option {
-	return Option{Name: storespec.Name, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionName, Apply: func(s *spec.StoreSettings) error {
 		if name == "" {
 			return errors.New("store.Name has no name")
 		}
@@ -117,24 +130,29 @@ func Name(name string) Option {
 	}}
 }
 
-// Shared has a stream that is joined with itself keep its records once, in one store for both sides: half the state and half the
-// changelog. Kafka Streams does this when topology.optimization is "all" or "single.store.self.join". It is for join.StreamStream only,
-// and to change it is to change stores.
+// Shared makes a stream that is joined with itself keep its records once, in one store for both
+// sides: half the state and half the changelog. Kafka Streams does this when topology.optimization
+// is "all" or "single.store.self.join". It is for join.StreamStream only. A program that adds or
+// removes it has other stores than before.
 func Shared() Option {
-	return Option{Name: storespec.Shared, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionShared, Apply: func(s *spec.StoreSettings) error {
 		s.Shared = true
 		return nil
 	}}
 }
 
-// KeepHeaders keeps with each row the headers of the record that last changed it. They are on the records of the changelog, as Kafka
-// Streams 4.3 writes them, and who reads the store finds them beside the row's time: in Row, in Stamped, in the rows of windows. What
-// steps send on does not change: results have the headers of the record that led to them, whatever the stores hold that they read. What a
-// processor puts has the headers of the record being processed, but for Stamped values, which say their own.
+// KeepHeaders keeps with each row the headers of the record that last changed it. They are the
+// headers of the changelog's records, as in Kafka Streams 4.3. Readers of the store find them
+// beside the row's time: in Row, in Timestamped, in WindowRow and VersionRow.
 //
-// A store on disk that is given this option later, or loses it, is restored in full from its changelog.
+// A row that a processor puts has the headers of the record being processed; a Timestamped value
+// has its own. The results of steps do not change: they have the headers of the record that led to
+// them, whatever is in the stores that were read.
+//
+// When this option is added to a store on disk, or removed, the store is restored in full from its
+// changelog.
 func KeepHeaders() Option {
-	return Option{Name: storespec.Headers, Apply: func(s *storespec.Settings) error {
+	return Option{Name: spec.OptionKeepHeaders, Apply: func(s *spec.StoreSettings) error {
 		s.Headers = true
 		return nil
 	}}

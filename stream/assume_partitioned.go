@@ -1,14 +1,33 @@
 package stream
 
-// AssumePartitioned takes the records of s to lie in their key's partition, although a step before may have changed keys: what follows
-// makes no repartition topic. That is for keys which lie together anyhow, as where a producer has partitioned by what becomes the
-// key. Where it is wrong, rows of one key are spread over several tasks, and the tables are wrong.
+import (
+	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/graph"
+)
+
+// AssumePartitioned declares that each record of s is in the partition of its key, although a step
+// before may have changed keys. Steps that follow then make no repartition topic. Use it where the
+// producer already partitions by what becomes the key, or where joined topics are partitioned alike
+// in a way that Build cannot see: Build compares the partitioners of topics, and trusts s. If the
+// declaration is wrong, rows of one key are spread over several tasks, and tables have wrong
+// results.
 //
 //	counts := table.Count(stream.GroupByKey(stream.AssumePartitioned(trimmed)), "counts")
 func AssumePartitioned[K, V any](s KStream[K, V]) KStream[K, V] {
-	n := same(s, "stream.AssumePartitioned", "assume-partitioned")
-	if n != nil {
-		n.KeyChanged = false
+	node := plan.New[K, V](nil, "stream.AssumePartitioned", "assume-partitioned", handle(s).Out())
+	if node == nil {
+		return KStream[K, V]{}
 	}
-	return result[K, V](n)
+	node.KeyChanged, node.AssumesPartitioned = false, true
+	node.AddToGraph = func(compiler *plan.Compiler) error {
+		// The step does nothing, but it must exist: when Build follows the graph upwards to see how
+		// records are partitioned, it must stop here and not see the change of keys before.
+		g := &graph.Node{Wire: func(_ *graph.Node, _ graph.Env, outs []any) (any, error) { return outs[0], nil }}
+		if err := compiler.AddNode(node.Name(), g, node.Input(0)); err != nil {
+			return err
+		}
+		plan.SetOutput[K, V](compiler, 0, g, "")
+		return nil
+	}
+	return result[K, V](passThrough(node).InheritKeySerde(0).InheritValueSerde(0))
 }

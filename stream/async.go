@@ -7,32 +7,37 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/wire"
 )
 
-// Async lets up to inFlight calls of the function run at once in each task, on goroutines of their own: for functions that wait, for a
-// database or a service. What follows still sees the records in their order, on the task's goroutine. A commit waits for the calls in
-// flight, so nothing is lost that was not done; after a crash they are made again.
+// Async lets up to inFlight calls of the function run concurrently in each task, on goroutines of
+// their own. It is for functions that wait for a database or a service. The steps that follow still
+// receive the results in the order of the records, on the task's goroutine. A commit waits for all
+// calls in flight, so a crash loses none of them: they are made again.
 //
-// The function must be safe for several goroutines, and sees records of the same key at the same time. When a call fails and is
-// to be tried again, that is done when its turn has come, and what comes after waits. It must be at least 2.
+// The function must be safe for concurrent use, and may be called for several records of one key at
+// the same time. A failed call is retried when its result is due; records behind it wait. inFlight
+// must be at least 2.
 func Async(inFlight int) TryOption {
-	return func(t *tries) {
+	return func(options *callOptions) {
 		if inFlight < 2 {
-			t.err = errors.Join(t.err, fmt.Errorf("stream.Async: %d in flight, want at least 2", inFlight))
+			options.err = errors.Join(options.err, fmt.Errorf("stream.Async: %d in flight, want at least 2", inFlight))
 		}
-		t.inFlight = inFlight
+		options.inFlight = inFlight
 	}
 }
 
-// trying makes the inlet of a step whose function f can fail; emit takes its results.
-func trying[K, V, R any](at site, t *tries, f func(context.Context, Record[K, V]) (R, error), emit func(Record[K, V], R) error) wire.Outlet[K, V] {
-	if t.inFlight > 1 {
-		return newFlight(at, t, f, emit).send
+// tryInlet makes the inlet of a step whose function f can fail; emit passes its results on.
+func tryInlet[K, V, R any](
+	site wire.Site, opts *callOptions, f func(context.Context, Record[K, V]) (R, error), emit func(Record[K, V], R) error,
+) wire.Outlet[K, V] {
+	if opts.inFlight > 1 {
+		return newAsyncStep(site, opts, f, emit).process
 	}
+	try := attempt(site, opts, f)
 	return func(r Record[K, V]) error {
-		v, ok, err := try(at, t, f, r)
+		v, ok, err := graph.Try(site.Env, site.Node, graph.Processing, try, r)
 		if !ok {
 			return err
 		}
@@ -40,69 +45,78 @@ func trying[K, V, R any](at site, t *tries, f func(context.Context, Record[K, V]
 	}
 }
 
-// flight is the calls of one step in one task that have begun and not come to an end. All but the calls belongs to the task's
-// goroutine.
+// asyncStep is a step with concurrent calls in one task. Everything in it belongs to the task's
+// goroutine, except what a running asyncCall writes.
 //
 // Invariants:
 //
-//  1. Results leave in the order in which their records came.
-//  2. Nothing is in flight when the task is cut: an offset is committed only when what came before it is done.
-//  3. No call outlives the task: closing ends their context and waits for them.
-type flight[K, V, R any] struct {
-	at    site
-	t     *tries
-	f     func(context.Context, Record[K, V]) (R, error)
-	emit  func(Record[K, V], R) error
-	ctx   context.Context
-	calls []*flying[K, V, R] // the oldest first
-	wg    sync.WaitGroup
+//  1. Results leave in the order of their records.
+//  2. No call is in flight when the task is cut: an offset is committed only when all records before it are done.
+//  3. No call outlives the task: closing cancels their context and waits for them.
+type asyncStep[K, V, R any] struct {
+	site    wire.Site
+	options *callOptions
+	fn      func(context.Context, Record[K, V]) (R, error)
+	emit    func(Record[K, V], R) error
+	ctx     context.Context
+	calls   []*asyncCall[K, V, R] // the oldest first
+	wg      sync.WaitGroup
 }
 
-// flying is one call. The fields after done are the call's until done is closed.
-type flying[K, V, R any] struct {
-	of   Record[K, V]
-	in   *graph.Input // nil: a punctuation made the record
-	time int64
-	done chan struct{}
+// asyncCall is one call of the function. The fields below done belong to the call until done is
+// closed, and to the task's goroutine after that.
+type asyncCall[K, V, R any] struct {
+	record Record[K, V]
+	input  *graph.Input // nil: a punctuation made the record
+	time   int64
+	done   chan struct{}
 
-	v        R
+	result   R
 	err      error
 	panicked any
 	stack    []byte
 }
 
-func newFlight[K, V, R any](at site, t *tries, f func(context.Context, Record[K, V]) (R, error), emit func(Record[K, V], R) error) *flight[K, V, R] {
-	x := &flight[K, V, R]{at: at, t: t, f: f, emit: emit}
-	ctx, cancel := context.WithCancel(at.env.Context())
-	x.ctx = ctx
-	at.env.OnCommit(at.node, x.land) // keeps 2
-	at.env.OnClose(func() error {
+func newAsyncStep[K, V, R any](
+	site wire.Site, opts *callOptions, f func(context.Context, Record[K, V]) (R, error), emit func(Record[K, V], R) error,
+) *asyncStep[K, V, R] {
+	step := &asyncStep[K, V, R]{site: site, options: opts, fn: f, emit: emit}
+	// The step has a context of its own, because the task's ends only when the App aborts. A task that
+	// is closed while the App goes on, after a rebalance, must also end its calls.
+	ctx, cancel := context.WithCancel(site.Env.Context())
+	step.ctx = ctx
+	site.Env.OnCommit(site.Node, step.drain) // keeps 2
+	site.Env.OnClose(func() error {
 		cancel()
-		x.wg.Wait() // keeps 3
+		step.wg.Wait() // keeps 3
 		return nil
 	})
-	return x
+	return step
 }
 
-// send begins the call for a record, once there is room, and passes on what is done.
-func (x *flight[K, V, R]) send(r Record[K, V]) error {
-	for len(x.calls) > 0 && (len(x.calls) == x.t.inFlight || x.calls[0].isDone()) {
-		if err := x.next(); err != nil {
+// process starts the call for a record once there is room for it, and passes on the results that
+// are ready.
+func (a *asyncStep[K, V, R]) process(r Record[K, V]) error {
+	// Only the oldest call may pass its result on, however many newer ones are done. Results that are
+	// ready leave here, without waiting for a commit.
+	for len(a.calls) > 0 && (len(a.calls) == a.options.inFlight || a.calls[0].isDone()) {
+		if err := a.finishOldest(); err != nil {
 			return err
 		}
 	}
-	x.at.enter()
-	c := &flying[K, V, R]{of: r, time: x.at.env.RecordTime(), done: make(chan struct{})}
-	if in := x.at.env.Current(); in != nil {
-		kept := *in
-		c.in = &kept
+	a.site.Enter()
+	begun := &asyncCall[K, V, R]{record: r, time: a.site.Env.RecordTime(), done: make(chan struct{})}
+	// The task reuses its current input for the next record, so the call needs a copy.
+	if current := a.site.Env.Current(); current != nil {
+		input := *current
+		begun.input = &input
 	}
-	x.calls = append(x.calls, c)
-	x.wg.Go(func() { c.run(x) })
+	a.calls = append(a.calls, begun)
+	a.wg.Go(func() { begun.run(a) })
 	return nil
 }
 
-func (c *flying[K, V, R]) isDone() bool {
+func (c *asyncCall[K, V, R]) isDone() bool {
 	select {
 	case <-c.done:
 		return true
@@ -111,48 +125,61 @@ func (c *flying[K, V, R]) isDone() bool {
 	}
 }
 
-// run makes the call. A panic is kept for the task's goroutine, which knows whose it is.
-func (c *flying[K, V, R]) run(x *flight[K, V, R]) {
+// run makes the call. It records a panic instead of raising it here: a panic of this goroutine
+// would end the process, and only the task's goroutine knows which step and record to name.
+func (c *asyncCall[K, V, R]) run(step *asyncStep[K, V, R]) {
 	defer close(c.done)
 	defer func() {
 		if v := recover(); v != nil {
 			c.panicked, c.stack = v, debug.Stack()
 		}
 	}()
-	c.v, c.err = call(x.ctx, x.t.timeout, x.f, c.of)
+	c.result, c.err = callWithTimeout(step.ctx, step.options.timeout, step.fn, c.record)
 }
 
-// land waits for all calls and passes their results on.
-func (x *flight[K, V, R]) land() error {
-	for len(x.calls) > 0 {
-		if err := x.next(); err != nil {
+// drain waits for all calls in flight and passes their results on.
+func (a *asyncStep[K, V, R]) drain() error {
+	for len(a.calls) > 0 {
+		if err := a.finishOldest(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// next waits for the oldest call and passes its result on, as if its record were being processed now. keeps 1
-func (x *flight[K, V, R]) next() error {
-	c := x.calls[0]
-	x.at.enter()
-	<-c.done
-	x.calls[0] = nil
-	x.calls = x.calls[1:]
-	if c.panicked != nil {
-		panic(fmt.Sprintf("%v\n\nin a call that was in flight:\n%s", c.panicked, c.stack))
-	}
-	return x.at.env.Resume(c.in, c.time, func() error { return x.finish(c) })
+// finishOldest waits for the oldest call and passes its result on as if its record were processed
+// now. keeps 1
+func (a *asyncStep[K, V, R]) finishOldest() error {
+	oldest := a.calls[0]
+	a.calls[0] = nil // or the array below the slice would keep the record from the garbage collector
+	a.calls = a.calls[1:]
+	// The wait is inside WithRecord too: if the call does not return or has panicked, the error names
+	// its record, not the one that the task has read since.
+	return a.site.Env.WithRecord(oldest.input, oldest.time, func() error {
+		a.site.Enter()
+		<-oldest.done
+		if oldest.panicked != nil {
+			panic(fmt.Sprintf("%v\n\nin a call that was in flight:\n%s", oldest.panicked, oldest.stack))
+		}
+		return a.emitResult(oldest)
+	})
 }
 
-func (x *flight[K, V, R]) finish(c *flying[K, V, R]) error {
-	v, err := c.v, c.err
-	for attempt := 1; err != nil; attempt++ {
-		if again, err := x.at.failed(attempt, err); !again {
-			return err
+// emitResult passes the result of a finished call on, or has the policy decide about its error.
+func (a *asyncStep[K, V, R]) emitResult(oldest *asyncCall[K, V, R]) error {
+	first := true
+	v, ok, fatal := graph.Try(a.site.Env, a.site.Node, graph.Processing, func(r Record[K, V]) (R, error) {
+		// The first attempt has been made on the call's goroutine. Retries are made here, on the task's
+		// goroutine: while one waits, no later result may leave anyway.
+		if first {
+			first = false
+			return oldest.result, oldest.err
 		}
-		x.at.enter()
-		v, err = call(x.ctx, x.t.timeout, x.f, c.of)
+		a.site.Enter()
+		return callWithTimeout(a.ctx, a.options.timeout, a.fn, r)
+	}, oldest.record)
+	if !ok {
+		return fatal
 	}
-	return x.emit(c.of, v)
+	return a.emit(oldest.record, v)
 }

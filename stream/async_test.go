@@ -30,13 +30,13 @@ func async(t *testing.T, program func(in strs), records ...string) *testdriver.D
 }
 
 func outputs(d *testdriver.Driver) (out []string) {
-	for _, r := range testdriver.Output(d, text("out")).Take() {
+	for _, r := range testdriver.Output(d, text("out")).Read() {
 		out = append(out, render(r))
 	}
 	return out
 }
 
-func TestAsyncCallsRunAtOnceAndLeaveInOrder(t *testing.T) {
+func TestAsync_CallsRunConcurrentlyAndResultsKeepOrder(t *testing.T) {
 	gates := map[string]chan struct{}{"a": make(chan struct{}), "b": make(chan struct{}), "c": make(chan struct{}), "d": make(chan struct{})}
 	begun := make(chan string, 4)
 	d := async(t, func(in strs) {
@@ -62,7 +62,7 @@ func TestAsyncCallsRunAtOnceAndLeaveInOrder(t *testing.T) {
 	assert.Equal(t, []string{"a=X@1", "b=Y@2", "t@3", "c=Z@4", "d=W@2"}, outputs(d))
 }
 
-func TestAsyncTwins(t *testing.T) {
+func TestAsync_ResultsAreThoseOfSyncCalls(t *testing.T) {
 	for name, f := range map[string]func(in strs) strs{
 		"TryMapRecordValues": func(in strs) strs {
 			return stream.TryMapRecordValues(in, func(_ context.Context, r rec) (string, bool, error) { return r.Value, !r.Tombstone, nil }, stream.Async(2))
@@ -100,7 +100,7 @@ func TestAsyncTwins(t *testing.T) {
 	})
 }
 
-func TestAsyncFailuresGoToThePolicyInTheirTurn(t *testing.T) {
+func TestAsync_FailuresGoToThePolicyInOrder(t *testing.T) {
 	var calls atomic.Int64
 	d := async(t, func(in strs) {
 		s := stream.TryMapValues(in, func(_ context.Context, r rec) (string, error) {
@@ -122,7 +122,7 @@ func TestAsyncFailuresGoToThePolicyInTheirTurn(t *testing.T) {
 	assert.Equal(t, "bad", string(dead[0].Value), "the record of the failure, not the one being processed")
 }
 
-func TestAsyncPanicsNameTheirStep(t *testing.T) {
+func TestAsync_PanicNamesItsStep(t *testing.T) {
 	d := async(t, func(in strs) {
 		stream.TryForEach(in, func(context.Context, rec) error { panic("boom") }, stream.Async(2)).Named("culprit")
 	}, "a=1")
@@ -136,7 +136,7 @@ func TestAsyncPanicsNameTheirStep(t *testing.T) {
 }
 
 // What follows keeps the time of the record, whatever is being processed when its call is done.
-func TestAsyncResultsHaveTheirRecordsContext(t *testing.T) {
+func TestAsync_ResultsHaveTheirRecordsContext(t *testing.T) {
 	plain := store.NewKeyValue("plain", serde.String, serde.String)
 	d := async(t, func(in strs) {
 		s := stream.TryMapValues(in, func(_ context.Context, r rec) (string, error) { return r.Value, nil }, stream.Async(4))
@@ -155,7 +155,7 @@ func TestAsyncResultsHaveTheirRecordsContext(t *testing.T) {
 	}
 }
 
-func TestNothingIsInFlightWhenOffsetsAreCommitted(t *testing.T) {
+func TestAsync_NothingIsInFlightAtACommit(t *testing.T) {
 	release := make(chan struct{})
 	var done atomic.Int64
 	d := async(t, func(in strs) {
@@ -180,7 +180,7 @@ func TestNothingIsInFlightWhenOffsetsAreCommitted(t *testing.T) {
 	assert.Empty(t, outputs(d))
 }
 
-func TestMistakesOfAsync(t *testing.T) {
+func TestAsync_Mistakes(t *testing.T) {
 	b := stream.NewBuilder()
 	stream.TryForEach(stream.From(b, in), func(context.Context, rec) error { return nil }, stream.Async(1))
 	_, err := b.Build()

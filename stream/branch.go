@@ -3,62 +3,64 @@ package stream
 import (
 	"strconv"
 
+	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/wire"
 )
 
-// Branch returns the records for which test is true, and those for which it is false.
+// Branch splits s in two: the records for which predicate is true, and all others.
 //
 //	big, small := stream.Branch(orders, func(r stream.Record[string, Order]) bool { return r.Value.Cents > 10_000 })
-func Branch[K, V any](s KStream[K, V], test func(Record[K, V]) bool) (yes, no KStream[K, V]) {
-	n := parting(s, "stream.Branch", []string{"yes", "no"}, func(at site, outs []wire.Outlet[K, V]) wire.Outlet[K, V] {
-		yes, no := outs[0], outs[1]
-		return func(r Record[K, V]) error {
-			at.enter()
-			if test(r) {
-				return yes(r)
+func Branch[K, V any](s KStream[K, V], predicate func(Record[K, V]) bool) (yes, no KStream[K, V]) {
+	node := branchNode(s, "stream.Branch", []string{"yes", "no"},
+		func(site wire.Site, outs []wire.Outlet[K, V]) wire.Outlet[K, V] {
+			yes, no := outs[0], outs[1]
+			return func(r Record[K, V]) error {
+				site.Enter()
+				if predicate(r) {
+					return yes(r)
+				}
+				return no(r)
 			}
-			return no(r)
-		}
-	}).Funcs(test)
-	return part[K, V](n, 0), part[K, V](n, 1)
+		}).CheckFuncs(predicate)
+	return branchOutput[K, V](node, 0), branchOutput[K, V](node, 1)
 }
 
-// Split returns for each case the records for which it is the first to be true, and the rest. Where the rest is not used, what matches
-// no case is dropped and counted.
+// Split sends each record to the stream of the first case that is true for it, and to rest if no
+// case is. If nothing uses rest, those records are dropped and counted.
 //
-//	of, rest := stream.Split(orders, isGerman, isFrench)
-//	stream.To(of[0].Named("german"), german)
-func Split[K, V any](s KStream[K, V], cases ...func(Record[K, V]) bool) (of []KStream[K, V], rest KStream[K, V]) {
+//	byCase, rest := stream.Split(orders, isGerman, isFrench)
+//	stream.To(byCase[0].Named("german"), german)
+func Split[K, V any](s KStream[K, V], cases ...func(Record[K, V]) bool) (byCase []KStream[K, V], rest KStream[K, V]) {
 	names := make([]string, 0, len(cases)+1)
 	fs := make([]any, len(cases))
 	for i, f := range cases {
 		names, fs[i] = append(names, strconv.Itoa(i+1)), f
 	}
-	n := parting(s, "stream.Split", append(names, "rest"), split(cases)).Funcs(fs...)
+	node := branchNode(s, "stream.Split", append(names, "rest"), splitInlet(cases)).CheckFuncs(fs...)
 	if len(cases) == 0 {
-		n.Errorf("it has no cases")
+		node.Errorf("it has no cases")
 	}
-	of = make([]KStream[K, V], len(cases))
-	for i := range of {
-		of[i] = part[K, V](n, i)
+	byCase = make([]KStream[K, V], len(cases))
+	for i := range byCase {
+		byCase[i] = branchOutput[K, V](node, i)
 	}
-	return of, part[K, V](n, len(cases))
+	return byCase, branchOutput[K, V](node, len(cases))
 }
 
-func split[K, V any](cases []func(Record[K, V]) bool) func(site, []wire.Outlet[K, V]) wire.Outlet[K, V] {
-	return func(at site, outs []wire.Outlet[K, V]) wire.Outlet[K, V] {
-		unused := len(at.node.Ports[len(cases)].Children) == 0
+func splitInlet[K, V any](cases []func(Record[K, V]) bool) func(wire.Site, []wire.Outlet[K, V]) wire.Outlet[K, V] {
+	return func(site wire.Site, outs []wire.Outlet[K, V]) wire.Outlet[K, V] {
+		// A record that no case matches is only reported as dropped if the program does not use rest.
+		unused := len(site.Node.Ports[len(cases)].Children) == 0
 		return func(r Record[K, V]) error {
-			at.enter()
-			for i, f := range cases {
-				if f(r) {
+			site.Enter()
+			for i, predicate := range cases {
+				if predicate(r) {
 					return outs[i](r)
 				}
 			}
 			if unused {
-				at.drop(graph.NoBranch)
+				site.Drop(graph.NoBranch)
 				return nil
 			}
 			return outs[len(cases)](r)
@@ -66,45 +68,47 @@ func split[K, V any](cases []func(Record[K, V]) bool) func(site, []wire.Outlet[K
 	}
 }
 
-// parting makes the node of a step with an output for each name.
-func parting[K, V any](s KStream[K, V], op string, names []string, start func(site, []wire.Outlet[K, V]) wire.Outlet[K, V]) *plan.Node {
-	n := plan.New[K, V](nil, op, "branch", handle(s).Out())
-	if n == nil {
+// branchNode makes the node of a step with one output for each name.
+func branchNode[K, V any](
+	s KStream[K, V], op string, names []string, newInlet func(wire.Site, []wire.Outlet[K, V]) wire.Outlet[K, V],
+) *plan.Node {
+	node := plan.New[K, V](nil, op, "branch", handle(s).Out())
+	if node == nil {
 		return nil
 	}
-	n.Emit = func(c *plan.Compile) error {
-		g := &graph.Node{Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
+	node.AddToGraph = func(compiler *plan.Compiler) error {
+		graphNode := &graph.Node{Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
 			typed := make([]wire.Outlet[K, V], len(outs))
-			for i, x := range outs {
-				typed[i] = x.(wire.Outlet[K, V])
+			for i, outlet := range outs {
+				typed[i] = outlet.(wire.Outlet[K, V])
 			}
-			return start(newSite(n, env), typed), nil
+			return newInlet(wire.NewSite(node, env), typed), nil
 		}}
-		if err := c.Add(n.Name(), g, n.Input(0)); err != nil {
+		if err := compiler.AddNode(node.Name(), graphNode, node.Input(0)); err != nil {
 			return err
 		}
 		for i, name := range names {
-			plan.Gives[K, V](c, i, g, name)
+			plan.SetOutput[K, V](compiler, i, graphNode, name)
 		}
 		return nil
 	}
-	return passes(n).KeepKey(0).KeepValue(0)
+	return passThrough(node).InheritKeySerde(0).InheritValueSerde(0)
 }
 
-// part makes the stream of output i of a node that parts its input. It has a node of its own, since each part may be named and have
-// serdes.
-func part[K, V any](of *plan.Node, i int) KStream[K, V] {
+// branchOutput makes the stream of output i of a branching node. Each output has a node of its own,
+// because each may have a name and serdes.
+func branchOutput[K, V any](of *plan.Node, i int) KStream[K, V] {
 	if of == nil {
 		return KStream[K, V]{}
 	}
 	out := plan.Port[K, V](of, i).Out()
-	n := plan.New[K, V](nil, of.Op, "branch", out)
-	n.Emit = func(c *plan.Compile) error {
+	node := plan.New[K, V](nil, of.Op, "branch", out)
+	node.AddToGraph = func(c *plan.Compiler) error {
 		c.Alias(0, out)
-		if n.Name() != "" {
-			return c.NameOutput(out, n.Name())
+		if node.Name() != "" {
+			return c.NameOutput(out, node.Name())
 		}
 		return nil
 	}
-	return result[K, V](passes(n).KeepKey(0).KeepValue(0))
+	return result[K, V](passThrough(node).InheritKeySerde(0).InheritValueSerde(0))
 }

@@ -1,4 +1,5 @@
-// Package stream has the KStream, a stream of records partitioned by key, and every operator whose result is a stream.
+// Package stream has the KStream, a stream of records partitioned by key, and every operator whose
+// result is a stream.
 //
 // What adds a step is a function; methods only read, or configure the step that made the handle:
 //
@@ -9,79 +10,80 @@
 //
 // Nothing runs before Build, and Build returns every mistake at once, with the place of each call.
 //
-// Plain functions (of keys and values) never see a tombstone and cannot make one: a tombstone passes them by where the key stays or is
-// made from the key alone, and is dropped and counted where they would have to invent a key. For a record without a key they get the
-// zero key. Functions of records see what is absent and may make it so.
+// Plain functions (of keys and values) never see a tombstone and cannot make one: a tombstone
+// passes them by where the key stays or is made from the key alone, and is dropped and counted
+// where they would have to invent a key. For a record without a key they get the zero key.
+// Functions of records see what is absent and may make it so.
 package stream
 
 import (
 	"errors"
 
-	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/topology"
 )
 
 // Builder collects the steps of one program. Not for use by several goroutines.
-type Builder struct{ b plan.Builder }
+type Builder plan.Program
 
 // BuilderOption configures a Builder.
 type BuilderOption func(*plan.Builder)
 
-// Serdes says where serdes are found by type, for the steps inside the program: those that have neither a topic's serde nor one of
-// WithSerdes. Without it the basic types of package serde are found.
+// Serdes sets the registry that finds serdes by type, for steps inside the program that neither a
+// topic nor WithSerdes provides with serdes. Without it, only the basic types of package serde are
+// found.
 func Serdes(r *serde.Registry) BuilderOption { return func(b *plan.Builder) { b.Registry = r } }
 
-// MergeRepartitions has steps share one repartition topic where they need the same records: aggregations, joins and tables behind one
-// step that changes keys, with nothing but filters, Peek, Branch and Split between. The topic comes right behind that step, what lay
-// between comes behind the topic, and its name is that of the first use alone. Kafka Streams does this when topology.optimization is
-// "all" or "merge.repartition.topics".
+// MergeRepartitions makes steps share one repartition topic where they need the same records:
+// aggregations, joins and tables behind one step that changes keys, with only filters, Peek, Branch
+// and Split between. The topic comes directly behind the step that changes keys; the steps between
+// move behind the topic, with all that follows from them. Its name is that of its first user. Kafka
+// Streams does the same when topology.optimization is "all" or "merge.repartition.topics".
 //
-// Without it each use has a topic of its own, but for those of one grouping. It is a choice for the life of an application: to change it
-// is to change topics, so records on their way through the old ones are not read any more. Let the application end its input first, as
+// Records that have the same key where the topic is keep their order. Those of different keys are
+// in different partitions, also when one record of an input has led to them: a step behind the topic
+// that sets the same key for them again may process them in another order than it would without
+// MergeRepartitions.
+//
+// Without it, every user has a repartition topic of its own, except that the aggregations of one
+// grouping share one. Decide before the first deployment: changing it later changes the topics, and
+// records still in the old ones are never read. Process all input before such a change, for example
 // with RunToEnd.
 func MergeRepartitions() BuilderOption { return func(b *plan.Builder) { b.MergeRepartitions = true } }
 
 // NewBuilder returns a Builder.
 func NewBuilder(opts ...BuilderOption) *Builder {
-	b := &Builder{}
-	for _, o := range opts {
-		if o == nil {
-			b.b.Mistake("stream.NewBuilder", errors.New("an option is nil"))
+	program := &plan.Program{}
+	b := program.Builder()
+	for _, opt := range opts {
+		if opt == nil {
+			b.AddError("stream.NewBuilder", errors.New("an option is nil"))
 			continue
 		}
-		o(&b.b)
+		opt(b)
 	}
-	if b.b.Registry == nil {
-		b.b.Registry = &serde.Registry{}
+	if b.Registry == nil {
+		b.Registry = &serde.Registry{}
 	}
-	return b
+	return (*Builder)(program)
 }
 
 // Build returns the topology, or every mistake of the program as topology.Errors.
 func (b *Builder) Build() (*topology.Topology, error) {
-	if b == nil {
-		_, err := (*plan.Builder)(nil).Build()
-		return nil, err
-	}
-	g, err := b.b.Build()
+	g, err := (*plan.Program)(b).Builder().Build()
 	if err != nil {
 		return nil, err
 	}
-	return topology.New(g), nil
-}
-
-// Plan returns what b collects. For the packages of this module.
-func (b *Builder) Plan() *plan.Builder {
-	if b == nil {
-		return nil
-	}
-	return &b.b
+	return (*topology.Topology)(graph.NewHandle(g)), nil
 }
 
 type (
-	// Context is what a processor of Process sees of its task.
+	// Context is what a processor of Process sees of its task: Forward, and the methods of
+	// topology.Task, such as EveryStreamTime and EveryWallClock for timers.
 	Context[K, V any] = topology.Context[K, V]
-	// ValueContext is what a processor of ProcessValues sees of its task.
+	// ValueContext is what a processor of ProcessValues sees of its task: Forward and ForwardAt, and
+	// the methods of topology.Task.
 	ValueContext[V any] = topology.ValueContext[V]
 )

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
@@ -28,7 +29,8 @@ func (example) Cleanup(func())            {}
 func (example) Errorf(f string, a ...any) { fmt.Printf(f+"\n", a...) }
 func (example) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 
-// program runs what build makes of the topic "in", and sends it records written as "key=value"; without "=" a record is a tombstone.
+// program runs what build makes of the topic "in", and sends it records written as "key=value";
+// without "=" a record is a tombstone.
 func program(build func(b *stream.Builder, in strs), records ...string) *testdriver.Driver {
 	b := stream.NewBuilder()
 	build(b, stream.From(b, in))
@@ -310,6 +312,25 @@ func ExampleRepartitionBy() {
 	// partition 19
 }
 
+func ExamplePartitionedLike() {
+	byRegion := func(r stream.Record[string, string], n int) int { return int(r.Key[0]) % n }
+	accounts := stream.NewTopic("accounts", serde.String, serde.String).Partitioner(byRegion)
+	payments := stream.PartitionedLike(stream.NewTopic("payments", serde.String, serde.Int64), accounts)
+	b := stream.NewBuilder()
+	enriched := join.StreamTable(stream.From(b, payments), table.From(b, accounts, "accounts"), "enrich",
+		func(cents int64, owner string) string { return fmt.Sprint(owner, " paid ", cents) })
+	printAll(enriched)
+	top, err := b.Build()
+	if err != nil {
+		panic(err)
+	}
+	d := testdriver.New(example{}, top, testdriver.Partitions(8))
+	testdriver.Input(d, accounts).Send("eu-7", "Anna")
+	testdriver.Input(d, payments).Send("eu-7", 250)
+	// Output:
+	// eu-7=Anna paid 250
+}
+
 func ExampleMergeRepartitions() {
 	b := stream.NewBuilder(stream.MergeRepartitions())
 	byWord := stream.SelectKey(stream.From(b, in), func(_, word string) string { return word })
@@ -354,7 +375,7 @@ func ExampleTo() {
 	d := program(func(_ *stream.Builder, in strs) {
 		stream.To(stream.MapValues(in, strings.ToUpper), loud)
 	}, "anna=hello")
-	fmt.Println(testdriver.Output(d, loud).TakeOne().Value)
+	fmt.Println(testdriver.Output(d, loud).ReadOne().Value)
 	// Output: HELLO
 }
 

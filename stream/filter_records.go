@@ -1,20 +1,22 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 )
 
-// FilterRecords passes on the records for which keep is true; keep sees tombstones and records without a key.
+// FilterRecords passes on the records for which predicate is true. predicate also sees tombstones
+// and records without a key.
 //
 //	rows := stream.FilterRecords(s, stream.HasValue[string, Order])
-func FilterRecords[K, V any](s KStream[K, V], keep func(Record[K, V]) bool) KStream[K, V] {
-	return result[K, V](passes(step(s, "stream.FilterRecords", "filter", keep, func(at site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
-		return func(r Record[K, V]) error {
-			at.enter()
-			if keep(r) {
-				return out(r)
+func FilterRecords[K, V any](s KStream[K, V], predicate func(Record[K, V]) bool) KStream[K, V] {
+	return result[K, V](passThrough(unary(s, "stream.FilterRecords", "filter", predicate,
+		func(site wire.Site, out wire.Outlet[K, V]) wire.Outlet[K, V] {
+			return func(r Record[K, V]) error {
+				site.Enter()
+				if predicate(r) {
+					return out(r)
+				}
+				return nil
 			}
-			return nil
-		}
-	})))
+		})))
 }

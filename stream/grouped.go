@@ -1,22 +1,23 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
 	"github.com/millstream-go/millstream/serde"
 )
 
 // Grouped is a stream whose records are grouped by key, for the aggregations of package table.
 type Grouped[K, V any] plan.Grouped[K, V]
 
-// Named names the grouping, and with it the repartition topic, where one is needed: <application>-<name>-repartition. Without a name
-// that is the name of the aggregation, which a grouping with several aggregations cannot choose between: then it has to be named.
+// Named names the grouping and its repartition topic, if it needs one:
+// <application>-<name>-repartition. Without a name, the topic is named after the aggregation. A
+// grouping with several aggregations that needs a repartition topic must be named.
 func (g Grouped[K, V]) Named(name string) Grouped[K, V] {
 	g.node().SetName(name)
 	return g
 }
 
-// WithSerdes gives the serdes with which the grouping's repartition topic and the stores of its aggregations are written. Nil
-// keeps what is there.
+// WithSerdes sets the serdes for the grouping's repartition topic and for the stores of its
+// aggregations. A nil serde leaves the present one.
 func (g Grouped[K, V]) WithSerdes(k serde.Serde[K], v serde.Serde[V]) Grouped[K, V] {
 	setSerdes(g.node(), k, v)
 	return g

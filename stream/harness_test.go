@@ -36,7 +36,8 @@ type ran struct {
 	d       *testdriver.Driver
 }
 
-// run sends records, written as in record, through f, and collects what comes out as render writes it. Their times count up from 1.
+// run sends records, written as in record, through f, and collects what comes out as render writes
+// it. Their times count up from 1.
 func run[K, V any](t testing.TB, f func(stream.KStream[string, string]) stream.KStream[K, V], records ...string) *ran {
 	t.Helper()
 	x := &ran{}

@@ -2,12 +2,12 @@ package stream
 
 import (
 	"github.com/millstream-go/millstream/failure"
-	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
 	"github.com/millstream-go/millstream/serde"
 )
 
-// KStream is a stream of records, each an event of its own. It is a handle: a value that may be used any number of times, each
-// use getting every record.
+// KStream is a stream of records, each an event of its own. It is a handle that may be used any
+// number of times; each user gets every record.
 type KStream[K, V any] plan.Stream[K, V]
 
 // Named names the step that made s, for descriptions, errors and metrics.
@@ -16,15 +16,15 @@ func (s KStream[K, V]) Named(name string) KStream[K, V] {
 	return s
 }
 
-// WithSerdes gives the serdes of s where a step that follows writes it to a topic or a store of the library's. Nil keeps what is
-// there.
+// WithSerdes sets the serdes of s, for internal topics and stores that following steps write its
+// records to. A nil serde leaves the present one.
 func (s KStream[K, V]) WithSerdes(k serde.Serde[K], v serde.Serde[V]) KStream[K, V] {
 	setSerdes(s.node(), k, v)
 	return s
 }
 
-// OnError is the policy of the step that made s: what happens to a record for which its function returns an error. Defaults to the
-// App's. Where nothing can fail, it is an error of Build.
+// OnError sets the policy of the step that made s: what happens to a record for which its function
+// returns an error. Defaults to the App's policy. Build returns an error if the step cannot fail.
 func (s KStream[K, V]) OnError(p failure.Policy) KStream[K, V] {
 	s.node().SetPolicy(p)
 	return s
@@ -39,13 +39,14 @@ func result[K, V any](n *plan.Node) KStream[K, V] {
 	return KStream[K, V](plan.NewStream(plan.Result[K, V](n)))
 }
 
-// setSerdes takes interfaces that may hold nothing: a nil interface of a serde type must not become a present any.
-func setSerdes[K, V any](n *plan.Node, k serde.Serde[K], v serde.Serde[V]) {
+// setSerdes sets the serdes that are not nil. It checks the typed interfaces here, because a nil
+// Serde[K] converted to any is not nil.
+func setSerdes[K, V any](node *plan.Node, k serde.Serde[K], v serde.Serde[V]) {
 	if k != nil {
-		n.SetSerdes(k, nil)
+		node.SetSerdes(k, nil)
 	}
 	if v != nil {
-		n.SetSerdes(nil, v)
+		node.SetSerdes(nil, v)
 	}
 }
 
@@ -58,8 +59,9 @@ func (s Step) Named(name string) Step {
 	return s
 }
 
-// OnError is the policy of the step: what happens to a record for which its function returns an error, or that cannot be written.
-// Defaults to the App's. Where nothing can fail, it is an error of Build.
+// OnError sets the policy of the step: what happens to a record for which its function returns an
+// error, or that cannot be written. Defaults to the App's policy. Build returns an error if the
+// step cannot fail.
 func (s Step) OnError(p failure.Policy) Step {
 	plan.Step(s).Node().SetPolicy(p)
 	return s

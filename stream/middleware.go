@@ -3,12 +3,13 @@ package stream
 import (
 	"errors"
 
-	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
 	"github.com/millstream-go/millstream/topology"
 )
 
-// Middleware puts m around every step of the program, the first outermost. A program without any runs as if there were no such
-// thing; a step that has some costs about as much as one step more. What it may do is said at topology.Around.
+// Middleware wraps every step of the program in m, the first outermost. A program without
+// middleware pays nothing for the feature; a step with middleware costs about as much as one more
+// step. topology.Around says what middleware may do.
 //
 //	b := stream.NewBuilder(stream.Middleware(func(step topology.Node, task string) topology.Around {
 //		seconds := histogram.With(step.Name)
@@ -21,12 +22,12 @@ import (
 //	}))
 func Middleware(m ...topology.Middleware) BuilderOption {
 	return func(b *plan.Builder) {
-		for _, x := range m {
-			if x == nil {
-				b.Mistake("stream.Middleware", errors.New("a function is nil"))
+		for _, function := range m {
+			if function == nil {
+				b.AddError("stream.Middleware", errors.New("a function is nil"))
 				continue
 			}
-			b.Middleware = append(b.Middleware, x)
+			b.Middleware = append(b.Middleware, function)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
@@ -40,7 +40,7 @@ func only(name string, f topology.Around) topology.Middleware {
 	}
 }
 
-func TestMiddlewareGoesAroundEveryStep(t *testing.T) {
+func TestMiddleware_WrapsEveryStep(t *testing.T) {
 	var seen []string
 	log := func(who string) topology.Middleware {
 		return func(step topology.Node, task string) topology.Around {
@@ -74,19 +74,19 @@ func TestMiddlewareGoesAroundEveryStep(t *testing.T) {
 	assert.Contains(t, seen, "a 0_0 to-stream k=0 false @1 in", "a deleted row")
 }
 
-func TestMiddlewareChangesHeaders(t *testing.T) {
+func TestMiddleware_ChangesHeaders(t *testing.T) {
 	d := around(t, func(_ *stream.Builder, in strs) { stream.To(stream.Peek(in, func(rec) {}).Named("p"), text("out")) },
 		only("p", func(r topology.Passing, next func() error) error {
 			r.SetHeaders(r.Headers().With("trace", []byte("1")))
 			return next()
 		}))
 	testdriver.Input(d, in).Header("h", []byte("x")).Send("k", "v")
-	out := testdriver.Output(d, text("out")).Take()
+	out := testdriver.Output(d, text("out")).Read()
 	require.Len(t, out, 1)
 	assert.Equal(t, topology.Headers{{Name: "h", Value: []byte("x")}, {Name: "trace", Value: []byte("1")}}, out[0].Headers)
 }
 
-func TestWhatMiddlewareHoldsBackIsCounted(t *testing.T) {
+func TestMiddleware_DroppedRecordsAreCounted(t *testing.T) {
 	d := around(t, func(_ *stream.Builder, in strs) { stream.To(stream.Peek(in, func(rec) {}).Named("p"), text("out")) },
 		only("p", func(r topology.Passing, next func() error) error {
 			if k, _ := r.Key(); k == "no" {
@@ -96,11 +96,11 @@ func TestWhatMiddlewareHoldsBackIsCounted(t *testing.T) {
 		}))
 	testdriver.Input(d, in).Send("no", "v")
 	testdriver.Input(d, in).Send("yes", "v")
-	assert.Len(t, testdriver.Output(d, text("out")).Take(), 1)
-	assert.Equal(t, map[string]int{graph.HeldBack: 1}, d.Dropped())
+	assert.Len(t, testdriver.Output(d, text("out")).Read(), 1)
+	assert.Equal(t, map[string]int{graph.DroppedByMiddleware: 1}, d.Dropped())
 }
 
-func TestAnErrorOfMiddlewareGoesToTheStepsPolicy(t *testing.T) {
+func TestMiddleware_ErrorGoesToTheStepsPolicy(t *testing.T) {
 	calls := 0
 	d := around(t, func(_ *stream.Builder, in strs) {
 		s := stream.MapRecords(in, func(r rec) rec { return r }).Named("m").OnError(failure.Retry(2, time.Millisecond, time.Second, failure.Skip()))
@@ -115,19 +115,19 @@ func TestAnErrorOfMiddlewareGoesToTheStepsPolicy(t *testing.T) {
 	for _, v := range []string{"shaky", "bad"} {
 		testdriver.Input(d, in).Send("k", v)
 	}
-	assert.Len(t, testdriver.Output(d, text("out")).Take(), 1)
+	assert.Len(t, testdriver.Output(d, text("out")).Read(), 1)
 	assert.Equal(t, map[string]int{graph.ProcessSkipped: 1}, d.Dropped())
 	assert.Equal(t, 5, calls)
 }
 
-func TestMiddlewareCannotHideOrRepeatAStep(t *testing.T) {
+func TestMiddleware_CannotHideOrRepeatAStep(t *testing.T) {
 	boom := errors.New("boom")
 	for name, c := range map[string]struct {
 		f    topology.Around
 		want string
 	}{
 		"an error after the step": {func(_ topology.Passing, next func() error) error { return errors.Join(next(), boom) }, "middleware fails when its step is done: boom"},
-		"a second call":           {func(_ topology.Passing, next func() error) error { return errors.Join(next(), next()) }, "a second time"},
+		"a second call":           {func(_ topology.Passing, next func() error) error { return errors.Join(next(), next()) }, "twice for one record"},
 		"a panic":                 {func(topology.Passing, func() error) error { panic(boom) }, "boom"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestMiddlewareCannotHideOrRepeatAStep(t *testing.T) {
 	})
 }
 
-func TestMiddlewareThatIsNilIsAMistake(t *testing.T) {
+func TestMiddleware_NilIsAMistake(t *testing.T) {
 	b := stream.NewBuilder(stream.Middleware(nil))
 	stream.ForEach(stream.From(b, in), func(rec) {})
 	_, err := b.Build()
@@ -159,14 +159,14 @@ func surrounded(t testing.TB, program func(ints), m topology.Middleware) func(in
 	program(stream.From(b, stream.NewTopic("numbers", serde.Int64, serde.Int64)))
 	top, err := b.Build()
 	require.NoError(t, err)
-	g, env, inlets := top.Graph(), &still{}, map[*graph.Node]any{}
+	g, env, inlets := (*graph.Handle)(top).Graph(), &still{}, map[*graph.Node]any{}
 	outs := func(n *graph.Node) (outs []any) {
 		for _, p := range n.Ports {
 			var in []any
 			for _, c := range p.Children {
-				in = append(in, p.Around(c, env, inlets[c], g.Around(c, graph.TaskID{})))
+				in = append(in, p.WrapMiddleware(c, env, inlets[c], g.Middleware(c, graph.TaskID{})))
 			}
-			outs = append(outs, p.Fan(in))
+			outs = append(outs, p.Broadcast(in))
 		}
 		return outs
 	}
@@ -188,7 +188,7 @@ func counting(n *int) topology.Middleware {
 	}
 }
 
-func TestMiddlewareThatAsksForNothingAllocatesNothing(t *testing.T) {
+func TestMiddleware_DoesNotAllocate(t *testing.T) {
 	n, passed := 0, 0
 	send := surrounded(t, five(&n), counting(&passed))
 	r := intRec{Key: 1, Value: 2, Time: time.UnixMilli(3)}

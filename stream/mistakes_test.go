@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
@@ -28,7 +29,7 @@ func line(skip int) int {
 
 func yes(_, _ string) bool { return true }
 
-func TestMistakesOfAProgram(t *testing.T) {
+func TestBuild_Mistakes(t *testing.T) {
 	refuse := func(*context1) (each, error) { return nil, nil }
 	for _, c := range []struct {
 		name    string
@@ -83,16 +84,16 @@ func TestMistakesOfAProgram(t *testing.T) {
 		{"a name given twice", func(_ *stream.Builder, s strs) { stream.Filter(s, yes).Named("x").Named("y") }, []string{`it is named twice: "x" and "y"`}},
 		{"a second name for a step named by position", func(_ *stream.Builder, s strs) {
 			stream.Repartition(s, "x").Named("y")
-		}, []string{`it is named "x" already`}},
+		}, []string{`it already has the name "x"`}},
 		{"one name for two steps", func(_ *stream.Builder, s strs) {
 			stream.Filter(s, yes).Named("x")
 			stream.Filter(s, yes).Named("x")
-		}, []string{`name "x" is taken by the step at `}},
+		}, []string{`name "x" is in use by the step at `}},
 		{"one name for a step and a branch", func(_ *stream.Builder, s strs) {
 			stream.Filter(s, yes).Named("x")
 			a, _ := stream.Branch(s, stream.HasKey)
 			a.Named("x")
-		}, []string{`name "x" is taken by the step at `}},
+		}, []string{`name "x" is in use by the step at `}},
 		{"names that are none", func(_ *stream.Builder, s strs) {
 			stream.Filter(s, yes).Named("a b")
 			stream.Filter(s, yes).Named("..")
@@ -102,7 +103,7 @@ func TestMistakesOfAProgram(t *testing.T) {
 		{"a repartition topic made twice", func(_ *stream.Builder, s strs) {
 			stream.Repartition(s, "x")
 			stream.Repartition(s, "x")
-		}, []string{`repartition topic "x-repartition" is made at `}},
+		}, []string{`repartition topic "x-repartition" is already made at `}},
 		{"partitions", func(_ *stream.Builder, s strs) {
 			stream.Repartition(s, "x", stream.Partitions(0))
 			stream.RepartitionBy(s, "y", func(rec, int) int { return 0 }, nil)
@@ -121,7 +122,7 @@ func TestMistakesOfAProgram(t *testing.T) {
 			o := stream.NewOutput("o", serde.String, serde.String)
 			stream.Process(s, "p", refuse, nil, o, o, stream.NewOutput("", serde.String, serde.String))
 			stream.Process(s, "q", refuse, store.KeyValueRef[string, string]{})
-		}, []string{"number 1 of what it uses is <nil>", `it has two outputs "o"`, "output: its name is empty", "a reference to a store is zero"}},
+		}, []string{"number 1 of what it uses is a <nil>", `it has two outputs "o"`, "output: its name is empty", "a reference to a store is zero"}},
 		{"options of the Try operators", func(_ *stream.Builder, s strs) {
 			stream.TryForEach(s, func(context.Context, rec) error { return nil }, stream.Timeout(0), nil)
 		}, []string{"stream.Timeout: 0s, want more than 0", "an option is nil"}},
@@ -154,7 +155,7 @@ func TestMistakesOfAProgram(t *testing.T) {
 	}
 }
 
-func TestNilFunctionsAreMistakes(t *testing.T) {
+func TestBuild_NilFunctionsAreMistakes(t *testing.T) {
 	b := stream.NewBuilder()
 	s := stream.From(b, in)
 	calls := []func(){
@@ -200,7 +201,7 @@ func TestNilFunctionsAreMistakes(t *testing.T) {
 	}
 }
 
-func TestMistakesOfBuilders(t *testing.T) {
+func TestBuild_MistakesOfBuilders(t *testing.T) {
 	_, err := (*stream.Builder)(nil).Build()
 	require.ErrorContains(t, err, "the builder is nil")
 	_, err = stream.NewBuilder().Build()
@@ -214,7 +215,7 @@ func TestMistakesOfBuilders(t *testing.T) {
 // shout is a helper of a user's, which many calls go through.
 func shout(s strs) strs { return stream.Filter(s, nil) }
 
-func TestPositionsAreThoseOfTheUser(t *testing.T) {
+func TestBuild_PositionsAreThoseOfTheUser(t *testing.T) {
 	b := stream.NewBuilder()
 	shout(stream.From(b, in))
 	called := line(0) - 1
@@ -226,7 +227,7 @@ func TestPositionsAreThoseOfTheUser(t *testing.T) {
 	assert.Regexp(t, regexp.MustCompile(want), one.Pos)
 }
 
-func TestMistakesComeInTheOrderOfTheCalls(t *testing.T) {
+func TestBuild_MistakesAreInTheOrderOfTheCalls(t *testing.T) {
 	b := stream.NewBuilder()
 	s := stream.From(b, in)
 	stream.To(s, text("a b"))          // found last, when all else is known
@@ -240,7 +241,7 @@ func TestMistakesComeInTheOrderOfTheCalls(t *testing.T) {
 	assert.ErrorContains(t, errs[2], "x y")
 }
 
-func TestUnusedHandlesAreFine(t *testing.T) {
+func TestBuild_UnusedHandlesAreAllowed(t *testing.T) {
 	top := build(t, func(b *stream.Builder) {
 		s := stream.From(b, in)
 		stream.GroupBy(s, func(_, v string) string { return v })
@@ -250,10 +251,10 @@ func TestUnusedHandlesAreFine(t *testing.T) {
 			stream.NewOutput("o", serde.String, serde.String)), stream.NewOutput("o", serde.String, serde.String))
 		stream.Merge(s)
 	})
-	assert.Empty(t, top.Graph().Topics)
+	assert.Empty(t, (*graph.Handle)(top).Graph().Topics)
 }
 
-func TestSerdesAreKeptWhileTheTypeIs(t *testing.T) {
+func TestSerdes_AreInheritedWhileTheTypeStays(t *testing.T) {
 	b := stream.NewBuilder()
 	type odd struct{ X int }
 	s := stream.From(b, stream.NewTopic("odd", serde.String, serde.JSON[odd]()))

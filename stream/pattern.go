@@ -4,15 +4,16 @@ import (
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
-	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
 	"github.com/millstream-go/millstream/serde"
 )
 
-// Pattern describes all topics whose whole names match a regular expression, in the syntax of package regexp: those that exist, and those
-// that come into being while the App runs, which finds them within a minute. It is a value; its methods return a changed copy.
+// Pattern describes all topics whose whole names match a regular expression, in the syntax of
+// package regexp. Topics that are created while the App runs are found within a minute. A Pattern
+// is a value; its methods return a changed copy.
 type Pattern[K, V any] struct {
-	re string
-	t  plan.Topic[K, V]
+	regexp string
+	topic  plan.Topic[K, V]
 }
 
 // NewPattern returns the pattern of that regular expression.
@@ -24,31 +25,32 @@ func NewPattern[K, V any](re string, key serde.Serde[K], value serde.Serde[V]) P
 
 // Topic returns one topic of the pattern, for the test driver.
 func (p Pattern[K, V]) Topic(name string) Topic[K, V] {
-	p.t.Name = name
-	return Topic[K, V]{p.t}
+	p.topic.Name = name
+	return newTopic(p.topic)
 }
 
 // Timestamp is Topic.Timestamp for all topics of p.
 func (p Pattern[K, V]) Timestamp(f func(r Record[K, V], latest time.Time) (at time.Time, ok bool)) Pattern[K, V] {
-	p.t.Extract = f
+	p.topic.ExtractTime = f
 	return p
 }
 
 // OnDecodeError is Topic.OnDecodeError for all topics of p.
 func (p Pattern[K, V]) OnDecodeError(f failure.Policy) Pattern[K, V] {
-	p.t.Decode = f
+	p.topic.DecodePolicy = f
 	return p
 }
 
 // StartAt is Topic.StartAt for all topics of p.
 func (p Pattern[K, V]) StartAt(o Offset) Pattern[K, V] {
-	p.t.Start = o.at
+	p.topic.Start = o.at
 	return p
 }
 
-// FromPattern reads all topics that p describes, as From reads topics by name. A topic that is read by name must not match.
+// FromPattern reads all topics that p describes, as From reads topics by name. A topic that is read
+// by name must not match.
 //
 //	orders := stream.FromPattern(b, legacy)
 func FromPattern[K, V any](b *Builder, p Pattern[K, V]) KStream[K, V] {
-	return from(b.Plan(), "stream.FromPattern", []plan.Topic[K, V]{p.t}, &p.re)
+	return from((*plan.Program)(b).Builder(), "stream.FromPattern", []plan.Topic[K, V]{p.topic}, &p.regexp)
 }

@@ -24,12 +24,12 @@ type (
 	each     = func(rec) error
 )
 
-func process(start func(*context1) (each, error), uses ...store.Dep) func(strs) strs {
+func processNode(start func(*context1) (each, error), uses ...store.Dependency) func(strs) strs {
 	return func(s strs) strs { return stream.Process(s, "p", start, uses...) }
 }
 
-func TestProcessForwardsAnything(t *testing.T) {
-	x := run(t, process(func(c *context1) (each, error) {
+func TestProcess_ForwardsAnything(t *testing.T) {
+	x := run(t, processNode(func(c *context1) (each, error) {
 		return func(r rec) error {
 			c.Forward(r.With("h", []byte("1")))
 			c.Forward(rec{Key: "new", Value: fmt.Sprint(r.Source())})
@@ -40,7 +40,7 @@ func TestProcessForwardsAnything(t *testing.T) {
 	assert.Equal(t, []string{"a=b@1 h:1", "new={in 0 0}@1", "a@5", "-@2 h:1", "new={in 0 1}@2", "-@5"}, x.out)
 }
 
-func TestForwardedRecordsKnowTheirSource(t *testing.T) {
+func TestProcess_ForwardedRecordsHaveTheirSource(t *testing.T) {
 	x := run(t, func(s strs) strs {
 		p := stream.Process(s, "p", func(c *context1) (each, error) {
 			c.EveryWallClock(time.Second, func(now time.Time) error {
@@ -57,9 +57,9 @@ func TestForwardedRecordsKnowTheirSource(t *testing.T) {
 	assert.Contains(t, x.out[2], "tick={ -1 -1}@")
 }
 
-func TestProcessHasStores(t *testing.T) {
+func TestProcess_Stores(t *testing.T) {
 	sums := store.NewKeyValue("sums", serde.String, serde.String, store.InMemory())
-	x := run(t, process(func(c *context1) (each, error) {
+	x := run(t, processNode(func(c *context1) (each, error) {
 		sums := sums.In(c)
 		return func(r rec) error {
 			old, _, err := sums.Get(r.Key)
@@ -77,7 +77,7 @@ func TestProcessHasStores(t *testing.T) {
 	assert.Equal(t, "xz", v)
 }
 
-func TestProcessHasTypedOutputs(t *testing.T) {
+func TestProcess_TypedOutputs(t *testing.T) {
 	big := stream.NewOutput("big", serde.Int64, serde.String)
 	var got []string
 	x := run(t, func(s strs) strs {
@@ -97,9 +97,9 @@ func TestProcessHasTypedOutputs(t *testing.T) {
 	assert.Equal(t, []string{"3=xyz@1", "7=@1"}, got)
 }
 
-func TestPunctuation(t *testing.T) {
+func TestProcess_Punctuation(t *testing.T) {
 	n := 0
-	x := run(t, process(func(c *context1) (each, error) {
+	x := run(t, processNode(func(c *context1) (each, error) {
 		var timer *topology.Timer
 		timer = c.EveryStreamTime(2*time.Millisecond, func(now time.Time) error {
 			if n++; n == 2 {
@@ -117,10 +117,10 @@ func TestPunctuation(t *testing.T) {
 	assert.Equal(t, []string{"a=1@1", "st=0_0@1", "a=2@2", "st=0_0@2", "a=3@3", "a=4@4"}, x.out)
 }
 
-func TestAnErrorOfAPunctuationGoesToThePolicy(t *testing.T) {
+func TestProcess_PunctuationErrorGoesToThePolicy(t *testing.T) {
 	tries := 0
 	x := run(t, func(s strs) strs {
-		return process(func(c *context1) (each, error) {
+		return processNode(func(c *context1) (each, error) {
 			c.EveryStreamTime(time.Millisecond, func(time.Time) error {
 				tries++
 				return errors.New("no")
@@ -132,10 +132,10 @@ func TestAnErrorOfAPunctuationGoesToThePolicy(t *testing.T) {
 	assert.Equal(t, 4, tries)
 }
 
-func TestAnErrorOfAProcessorGoesToThePolicy(t *testing.T) {
+func TestProcess_ErrorGoesToThePolicy(t *testing.T) {
 	tries := 0
 	x := run(t, func(s strs) strs {
-		return process(func(c *context1) (each, error) {
+		return processNode(func(c *context1) (each, error) {
 			return func(r rec) error {
 				switch tries++; {
 				case r.Value == "drop":
@@ -153,7 +153,7 @@ func TestAnErrorOfAProcessorGoesToThePolicy(t *testing.T) {
 	assert.Equal(t, map[string]int{graph.ProcessSkipped: 1, "not wanted": 1}, x.dropped)
 }
 
-func TestWhatFollowsAProcessorStopsItEvenIfItDoesNotListen(t *testing.T) {
+func TestProcess_IsStoppedByAFatalErrorDownstream(t *testing.T) {
 	var calls int
 	top := build(t, func(b *stream.Builder) {
 		p := stream.Process(stream.From(b, in), "p", func(c *context1) (each, error) {
@@ -179,7 +179,7 @@ func TestProcessValues(t *testing.T) {
 				if r.NoKey {
 					return nil
 				}
-				return seen.Put(r.Key, store.Stamped[string]{Value: r.Value})
+				return seen.Put(r.Key, store.Timestamped[string]{Value: r.Value})
 			}, nil
 		}, seen)
 	}, "a=b", "-=c")
@@ -212,7 +212,7 @@ func startError(t *testing.T, f func(strs) strs) string {
 	return x.msg
 }
 
-func TestMistakesOfConstructors(t *testing.T) {
+func TestProcess_MistakesOfConstructors(t *testing.T) {
 	none := func(rec) error { return nil }
 	other := stream.NewOutput("o", serde.Int64, serde.String)
 	for _, c := range []struct {
@@ -226,7 +226,7 @@ func TestMistakesOfConstructors(t *testing.T) {
 			stream.NewOutput("x", serde.String, serde.String).In(c)
 			return none, nil
 		}},
-		{"an output of other types", `output "o" is used with other types`, func(c *context1) (each, error) {
+		{"an output of other types", `output "o" is opened with other types`, func(c *context1) (each, error) {
 			stream.NewOutput("o", serde.String, serde.String).In(c)(rec{})
 			return none, nil
 		}},
@@ -240,7 +240,7 @@ func TestMistakesOfConstructors(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			msg := startError(t, process(c.start, other))
+			msg := startError(t, processNode(c.start, other))
 			assert.Contains(t, msg, c.want)
 			assert.Contains(t, msg, "process_test.go")
 		})

@@ -3,64 +3,77 @@ package stream
 import (
 	"time"
 
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/topology"
 )
 
-// ProcessValues is Process for processors that keep the key: they forward values, with the key of the record being processed. Nothing
-// that follows needs a repartition topic because of it.
+// ProcessValues is Process for processors that do not change keys: they forward values, which get
+// the key of the record being processed. It never causes a repartition topic.
 //
-//	twice := stream.ProcessValues(in, "twice", func(c *stream.ValueContext[string]) (func(stream.Record[string, string]) error, error) {
-//		return func(r stream.Record[string, string]) error {
-//			c.Forward(r.Value)
-//			c.ForwardAt("again", r.Time.Add(time.Second))
-//			return nil
-//		}, nil
-//	})
-func ProcessValues[K, V, V2 any](s KStream[K, V], name string, start func(*ValueContext[V2]) (func(Record[K, V]) error, error), uses ...store.Dep) KStream[K, V2] {
-	n := process[K, V2](s, "stream.ProcessValues", name, start, uses, func(at site, out wire.Outlet[K, V2]) starting[K, V] {
-		now := &processed[K, V, V2]{out: out, at: at}
-		c, p := topology.NewValueContext(at.env, at.node, now.forward)
-		return starting[K, V]{p, func() (func(Record[K, V]) error, error) {
-			f, err := start(c)
-			if f == nil {
-				return nil, err
-			}
-			return now.during(f), err
-		}}
-	})
-	return result[K, V2](n)
+//	twice := stream.ProcessValues(in, "twice",
+//		func(c *stream.ValueContext[string]) (func(stream.Record[string, string]) error, error) {
+//			return func(r stream.Record[string, string]) error {
+//				c.Forward(r.Value)
+//				c.ForwardAt("again", r.Time.Add(time.Second))
+//				return nil
+//			}, nil
+//		})
+func ProcessValues[K, V, V2 any](
+	s KStream[K, V], name string, start func(*ValueContext[V2]) (func(Record[K, V]) error, error),
+	uses ...store.Dependency,
+) KStream[K, V2] {
+	node := processNode[K, V2](s, "stream.ProcessValues", name, start, uses,
+		func(site wire.Site, out wire.Outlet[K, V2]) processorInit[K, V] {
+			forwarder := &valueForwarder[K, V, V2]{out: out, site: site}
+			context := &ValueContext[V2]{}
+			task := initTask(&context.Task, site)
+			task.SetForward(func(v V2, tombstone bool, at time.Time) {
+				// A zero time is that of the record being processed, which needs no check.
+				if task.MayForward() && (at.IsZero() || task.CheckTime(at)) {
+					task.Forwarded(forwarder.forward(v, tombstone, at))
+				}
+			})
+			return processorInit[K, V]{task, func() (func(Record[K, V]) error, error) {
+				f, err := start(context)
+				if f == nil {
+					return nil, err
+				}
+				return forwarder.withRecord(f), err
+			}}
+		})
+	return result[K, V2](node)
 }
 
-// processed holds the record whose key forwarded values get.
-type processed[K, V, V2 any] struct {
-	at  site
-	out wire.Outlet[K, V2]
-	of  Record[K, V]
-	on  bool // a record is being processed; false in a punctuation
+// valueForwarder adds the key of the current record to the values that a processor forwards.
+type valueForwarder[K, V, V2 any] struct {
+	site     wire.Site
+	out      wire.Outlet[K, V2]
+	record   Record[K, V]
+	inRecord bool // a record is being processed; false in a punctuation
 }
 
-// during returns f with its record at hand.
-func (x *processed[K, V, V2]) during(f func(Record[K, V]) error) func(Record[K, V]) error {
+// withRecord returns f with its record set as the current one during the call.
+func (vf *valueForwarder[K, V, V2]) withRecord(f func(Record[K, V]) error) func(Record[K, V]) error {
 	return func(r Record[K, V]) error {
-		x.of, x.on = r, true
+		vf.record, vf.inRecord = r, true
 		err := f(r)
-		x.on = false
+		vf.inRecord = false
 		return err
 	}
 }
 
-func (x *processed[K, V, V2]) forward(v V2, gone bool, at time.Time) error {
-	if !x.on {
-		x.at.drop(graph.NoPunctuateKey)
+func (vf *valueForwarder[K, V, V2]) forward(v V2, tombstone bool, at time.Time) error {
+	// A punctuation has no record, and so no key that the value could get.
+	if !vf.inRecord {
+		vf.site.Drop(graph.NoPunctuateKey)
 		return nil
 	}
-	r := topology.WithValue(x.of, v)
-	r.Tombstone = gone
+	record := topology.WithValue(vf.record, v)
+	record.Tombstone = tombstone
 	if !at.IsZero() {
-		r.Time = at
+		record.Time = at
 	}
-	return x.out(derive(x.of, r))
+	return vf.out(wire.Complete(record, vf.record.Time, vf.record.Source()))
 }

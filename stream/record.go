@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"github.com/millstream-go/millstream/internal/dsl/wire"
+	"github.com/millstream-go/millstream/internal/timerange"
 	"github.com/millstream-go/millstream/topology"
 )
 
@@ -13,16 +15,16 @@ type (
 	Headers = topology.Headers
 )
 
-// WithValue returns r with another value, perhaps of another type. It is no tombstone then.
+// WithValue returns r with another value, perhaps of another type. The result is no tombstone.
 func WithValue[K, V, V2 any](r Record[K, V], v V2) Record[K, V2] { return topology.WithValue(r, v) }
 
-// WithKey returns r with another key, perhaps of another type. It has a key then.
+// WithKey returns r with another key, perhaps of another type. The result has a key.
 func WithKey[K, V, K2 any](r Record[K, V], k K2) Record[K2, V] { return topology.WithKey(r, k) }
 
-// HasValue is true of records that are no tombstones, for FilterRecords.
+// HasValue reports whether a record is no tombstone, for FilterRecords.
 func HasValue[K, V any](r Record[K, V]) bool { return !r.Tombstone }
 
-// HasKey is true of records that have a key, for FilterRecords.
+// HasKey reports whether a record has a key, for FilterRecords.
 func HasKey[K, V any](r Record[K, V]) bool { return !r.NoKey }
 
 // tombstone returns r as a tombstone for values of another type.
@@ -33,8 +35,20 @@ func tombstone[V2, K, V any](r Record[K, V]) Record[K, V2] {
 	return o
 }
 
-// derive completes a record that a user's function made from another one: what it left out is that of the other, and what a flag says
-// is absent is zero.
-func derive[K, V, K2, V2 any](from Record[K, V], r Record[K2, V2]) Record[K2, V2] {
-	return topology.Complete(r, from.Time, from.Source())
+// derive completes a record that a user's function made from another one: a zero time and a missing
+// source are filled in from the other, and a key or value that a flag declares absent becomes zero.
+// It returns an error if the record has a time that records cannot have.
+func derive[K, V, K2, V2 any](from Record[K, V], r Record[K2, V2]) (Record[K2, V2], error) {
+	r = wire.Complete(r, from.Time, from.Source())
+	return r, timerange.Check(r.Time)
+}
+
+// deriveAll is derive for several.
+func deriveAll[K, V, K2, V2 any](from Record[K, V], made []Record[K2, V2]) (err error) {
+	for i := range made {
+		if made[i], err = derive(from, made[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

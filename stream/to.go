@@ -1,23 +1,24 @@
 package stream
 
 import (
-	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
 )
 
-// To writes s to a topic. A record's time and headers go with it; a tombstone is written as null.
+// To writes s to a topic, with the times and headers of the records. A tombstone is written as
+// null.
 //
 //	stream.To(totals, stream.NewTopic("totals", serde.String, serde.Int64))
 func To[K, V any](s KStream[K, V], t Topic[K, V]) Step {
-	n := plan.New[K, V](nil, "stream.To", "sink", handle(s).Out())
-	if n == nil {
+	node := plan.New[K, V](nil, "stream.To", "sink", handle(s).Out())
+	if node == nil {
 		return Step{}
 	}
-	n.CanFail = true
-	n.Emit = func(c *plan.Compile) error {
-		if err := t.t.Check(); err != nil {
+	node.CanFail = true
+	node.AddToGraph = func(c *plan.Compiler) error {
+		if err := planTopic(t).Check(); err != nil {
 			return err
 		}
-		return plan.Sink(c, n.Name(), n.Input(0), t.t, nil)
+		return plan.Sink(c, node.Name(), node.Input(0), planTopic(t), nil)
 	}
-	return Step(plan.NewStep(n))
+	return Step(plan.NewStep(node))
 }

@@ -30,7 +30,7 @@ func shaky() func(rec) error {
 	}
 }
 
-func TestTryOperators(t *testing.T) {
+func TestTry_Operators(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		f    func(s strs, try func(rec) error) strs
@@ -87,7 +87,7 @@ func TestTryOperators(t *testing.T) {
 	}
 }
 
-func TestSiblingsOfAFailedStepGetTheRecord(t *testing.T) {
+func TestTry_SiblingsOfAFailedStepReceiveTheRecord(t *testing.T) {
 	try := func(s strs, digit string) strs {
 		return stream.TryMapValues(s, func(_ context.Context, r rec) (string, error) {
 			if digit == "2" && r.Value == "boom" {
@@ -100,7 +100,7 @@ func TestSiblingsOfAFailedStepGetTheRecord(t *testing.T) {
 	assert.Equal(t, []string{"k=boom1@1", "k=boom3@1"}, x.out)
 }
 
-func TestTheDefaultPolicyStops(t *testing.T) {
+func TestTry_DefaultPolicyStops(t *testing.T) {
 	top := build(t, func(b *stream.Builder) {
 		stream.TryForEach(stream.From(b, in), func(context.Context, rec) error { return errors.New("boom") }).Named("each")
 	})
@@ -110,7 +110,7 @@ func TestTheDefaultPolicyStops(t *testing.T) {
 	require.ErrorContains(t, err, "try_test.go")
 }
 
-func TestTimeoutEndsTheContextOfOneCall(t *testing.T) {
+func TestTimeout_EndsTheContextOfOneCall(t *testing.T) {
 	calls := 0
 	x := run(t, func(s strs) strs {
 		return stream.TryFilterRecords(s, func(ctx context.Context, _ rec) (bool, error) {
@@ -128,7 +128,7 @@ func TestTimeoutEndsTheContextOfOneCall(t *testing.T) {
 	require.ErrorContains(t, x.d.Failures()[0].Err, "after its timeout of 20ms")
 }
 
-func TestPanicsNameTheirStep(t *testing.T) {
+func TestPanic_NamesItsStep(t *testing.T) {
 	boom := func(rec) rec { panic("boom") }
 	top := build(t, func(b *stream.Builder) {
 		s := stream.Peek(stream.From(b, in), func(rec) {}).Named("peek")
@@ -146,7 +146,7 @@ func (w *full) Write([]byte) (int, error) {
 	return 0, errors.New("disk full")
 }
 
-func TestAPrintThatFailsGoesToThePolicy(t *testing.T) {
+func TestPrint_FailureGoesToThePolicy(t *testing.T) {
 	w := &full{}
 	top := build(t, func(b *stream.Builder) {
 		stream.Print(stream.From(b, in), w, "in").OnError(failure.Retry(2, time.Millisecond, time.Second, failure.Skip()))

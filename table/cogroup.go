@@ -3,182 +3,207 @@ package table
 import (
 	"fmt"
 
+	"github.com/millstream-go/millstream/internal/dsl/operator"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/op"
-	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/storespec"
-	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/internal/spec"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 )
 
-// Cogrouped is one or several grouped streams, each with the function that adds its records to an aggregate that they share.
-type Cogrouped[K, A any] struct{ parts []part[K, A] }
+// Cogrouped is one or several grouped streams, each with the function that adds its records to a
+// shared aggregate.
+type Cogrouped[K, A any] struct{ streams []cogroupInput[K, A] }
 
-// part is one stream of a Cogrouped. Its values' type is known behind it only.
-type part[K, A any] interface {
+// cogroupInput is one stream of a Cogrouped. It hides the type of the stream's values.
+type cogroupInput[K, A any] interface {
 	node() *plan.Node
-	input() plan.Out
-	key() (serde.Serde[K], error)
-	partitioned(c *plan.Compile, name string) (plan.Out, error)
+	out() plan.Out
+	keySerde() (serde.Serde[K], error)
+	partitioned(c *plan.Compiler, name string) (plan.Out, error)
 	// folds and windowing wire the stream to the step that adds its records.
-	folding(of *plan.Node, s storespec.Settings, with serdes[K, A], start func() A) wiring
-	windowing(x *windowed[K, A], start func() A, merge func(K, A, A) A) wiring
+	aggregateWiring(of *plan.Node, s spec.StoreSettings, with serdes[K, A], start func() A) wiring
+	windowedWiring(windows *windowedTable[K, A], zero func() A, merge func(K, A, A) A) wiring
 }
 
 type wiring = func(n *graph.Node, env graph.Env, outs []any) (any, error)
 
-// Add is a grouped stream whose records f adds to an aggregate, to be put together with others by Cogroup.
+// Add pairs a grouped stream with the function that adds its records to an aggregate. Cogroup
+// combines several of them.
 //
 //	c := table.Cogroup(
 //		table.Add(carts, func(_ string, item Item, b Basket) Basket { return b.With(item) }),
 //		table.Add(payments, func(_ string, p Payment, b Basket) Basket { return b.Paid(p) }))
 //	baskets := table.AggregateCogroup(c, "baskets", table.Zero)
 //
-// f may change agg and return it, if aggregates are pointers, maps or slices: agg belongs to it. v may be shared with other steps.
+// f may change agg and return it if aggregates are pointers, maps or slices: nothing else refers to
+// it. It must not change v, which other steps may share.
 func Add[K, V, A any](g stream.Grouped[K, V], f func(key K, v V, agg A) A) Cogrouped[K, A] {
 	in := plan.Grouped[K, V](g).Handle()
-	n := plan.New[K, A](nil, "table.Add", "cogroup", in.Out()).Funcs(f)
-	if n == nil {
+	node := plan.New[K, A](nil, "table.Add", "cogroup", in.Out()).CheckFuncs(f)
+	if node == nil {
 		return Cogrouped[K, A]{}
 	}
-	n.Emit = func(*plan.Compile) error { return nil } // the aggregation makes the steps
-	return Cogrouped[K, A]{[]part[K, A]{&added[K, V, A]{n, in, f}}}
+	node.AddToGraph = func(*plan.Compiler) error { return nil } // the aggregation makes the steps
+	return Cogrouped[K, A]{[]cogroupInput[K, A]{&typedInput[K, V, A]{node, in, f}}}
 }
 
-// Cogroup puts grouped streams together whose records are added to one aggregate for each key: AggregateCogroup and its like make it.
+// Cogroup combines grouped streams whose records are added to one aggregate for each key.
+// AggregateCogroup, AggregateCogroupWindows and AggregateCogroupSessions make the table.
 func Cogroup[K, A any](parts ...Cogrouped[K, A]) Cogrouped[K, A] {
 	var all Cogrouped[K, A]
-	for _, p := range parts {
-		if len(p.parts) == 0 {
-			all.parts = append(all.parts, absent[K, A]{})
+	for _, part := range parts {
+		if len(part.streams) == 0 {
+			all.streams = append(all.streams, zeroInput[K, A]{})
 		}
-		all.parts = append(all.parts, p.parts...)
+		all.streams = append(all.streams, part.streams...)
 	}
 	return all
 }
 
-func (c Cogrouped[K, A]) inputs() []plan.Out {
-	if len(c.parts) == 0 {
+func (c Cogrouped[K, A]) outs() []plan.Out {
+	if len(c.streams) == 0 {
 		return []plan.Out{{}} // a zero handle, and reported as one
 	}
-	outs := make([]plan.Out, len(c.parts))
-	for i, p := range c.parts {
-		outs[i] = p.input()
+	outs := make([]plan.Out, len(c.streams))
+	for i, input := range c.streams {
+		outs[i] = input.out()
 	}
 	return outs
 }
 
-// AggregateCogroup returns the table in which the records of all streams of c are folded into one value for each key, kept in a store of that
-// name: the first is added to what zero returns, others to the row. A row's time is the greatest of its records' times. Every
-// record changes its row and is sent on; records without a key or a value are dropped and counted. DeleteWhen says which rows are
-// deleted.
+// AggregateCogroup returns a table with one value for each key, computed from the records of all
+// streams of c. The first record is added to what zero returns, later ones to the row. The rows are
+// in a store of the given name. The time of a row is the greatest time of its records. Every record
+// changes its row, and every change is sent on. Records without a key or a value are dropped and
+// counted. DeleteWhen deletes rows.
 //
-// The topics of all streams must have the same number of partitions; that is checked at the start. A stream whose keys have changed
-// goes through the topic <application>-<name>-repartition first, or one named by its grouping: where that holds of several, their groupings must
-// have names.
+// The topics of all streams must have the same number of partitions; the start checks it. A stream
+// whose keys have changed first goes through the topic <application>-<name>-repartition, or one
+// named after its grouping. If that applies to several streams, their groupings must have names.
 //
 // Options: InMemory, NoChangelog, TopicConfig, UntilCommit.
 func AggregateCogroup[K, A any](c Cogrouped[K, A], name string, zero func() A, opts ...store.Option) KTable[K, A] {
-	n, s := stored[K, A](nil, "table.AggregateCogroup", "cogroup", name, opts, heldOptions, c.inputs()...)
-	if n == nil {
+	node, settings := storedNode[K, A](nil, "table.AggregateCogroup", "cogroup", name, opts, untilCommitOptions,
+		c.outs()...)
+	if node == nil {
 		return KTable[K, A]{}
 	}
-	n.KeyChanged, n.Table.Aggregates = false, true
-	n.Emit = func(at *plan.Compile) error {
-		from, err := c.partitioned(at, name)
+	node.KeyChanged, node.Table.CanDeleteWhen = false, true
+	node.AddToGraph = func(compiler *plan.Compiler) error {
+		from, err := c.partitioned(compiler, name)
 		if err != nil {
 			return err
 		}
-		stores, with, err := keep[K, A](at, n, s)
+		stores, rowSerdes, err := declareStore[K, A](compiler, node, settings)
 		if err != nil {
 			return err
 		}
-		fold := func(i int) wiring { return c.parts[i].folding(n, s, with, zero) }
-		return emitCogroup[K, A](at, n, stores, from, fold, func(g *graph.Node, env graph.Env, out any) (any, error) {
-			rows, err := open(env, n.Table.Store, with)
-			if err != nil {
-				return nil, err
-			}
-			return held(env, g, s, n.Table.Store, with, n.Table.WantOld, rows.Get, out.(wire.TableOutlet[K, A]))
-		})
+		inputWiring := func(i int) wiring { return c.streams[i].aggregateWiring(node, settings, rowSerdes, zero) }
+		return addCogroup[K, A](compiler, node, stores, from, inputWiring,
+			func(graphNode *graph.Node, env graph.Env, out any) (any, error) {
+				rows, err := openRows(env, node.Table.Store, rowSerdes, wire.Reads(env))
+				if err != nil {
+					return nil, err
+				}
+				return holdUntilCommit(env, graphNode, settings, node.Table.Store, rowSerdes, node.Table.OldValues, rows.Get,
+					out.(wire.TableOutlet[K, A]))
+			})
 	}
-	return result[K, A](n.KeepKey(0).Funcs(zero))
+	return result[K, A](node.InheritKeySerde(0).CheckFuncs(zero))
 }
 
-// partitioned returns the outputs of all parts, each record in its key's partition.
-func (c Cogrouped[K, A]) partitioned(at *plan.Compile, name string) ([]plan.Out, error) {
-	from := make([]plan.Out, len(c.parts))
-	unnamed := ""
-	for i, p := range c.parts {
-		if in := p.input().Node; in.KeyChanged && in.Name() == "" {
-			if unnamed != "" {
-				return nil, fmt.Errorf("the streams added at %s and at %s both go through a repartition topic; give their groupings names with Named", unnamed, p.node().Position())
+// partitioned returns the outputs of all streams, repartitioned where their keys have changed.
+func (c Cogrouped[K, A]) partitioned(compiler *plan.Compiler, name string) ([]plan.Out, error) {
+	from := make([]plan.Out, len(c.streams))
+	first := ""
+	for i, input := range c.streams {
+		// Repartition topics are named after the grouping, or after the aggregation. Two streams cannot
+		// both have the topic named after the aggregation.
+		if in := input.out().Node; in.KeyChanged && in.Name() == "" {
+			if first != "" {
+				return nil, fmt.Errorf("the streams added at %s and at %s both go through a repartition topic; give their "+
+					"groupings names with Named", first, input.node().Position())
 			}
-			unnamed = p.node().Position()
+			first = input.node().Position()
 		}
 		var err error
-		if from[i], err = p.partitioned(at, name); err != nil {
+		if from[i], err = input.partitioned(compiler, name); err != nil {
 			return nil, err
 		}
 	}
-	at.Together(from...)
+	compiler.CoPartition(from...)
 	return from, nil
 }
 
-// emitCogroup makes a step for each stream, which adds to the store they share, and one that puts their changes together, and holds them
-// back if hold does. The steps have numbers in the order of the call: their stream times are kept under their names.
-func emitCogroup[K, A any](c *plan.Compile, n *plan.Node, stores []string, from []plan.Out, wire func(i int) wiring, hold func(*graph.Node, graph.Env, any) (any, error)) error {
+// addCogroup adds a step for each stream, which adds records to the shared store, and a last step
+// that merges their changes; holdBack makes the inlet of that one. The steps are numbered in the
+// order of the streams. Each has a stream time of its own, which is committed under the name of the
+// step: the names must not change between versions of a program.
+func addCogroup[K, A any](
+	compiler *plan.Compiler, node *plan.Node, stores []string, from []plan.Out, wire func(i int) wiring,
+	holdBack func(*graph.Node, graph.Env, any) (any, error),
+) error {
 	outs := make([]plan.Out, len(from))
 	for i := range from {
-		g := &graph.Node{Stores: stores, Wire: wire(i)}
-		if err := c.Add(fmt.Sprintf("%s-add-%d", n.Name(), i+1), g, from[i]); err != nil {
+		g := &graph.Node{Stores: stores, TracksTime: node.Table.Windowed, Wire: wire(i)}
+		if err := compiler.AddNode(fmt.Sprintf("%s-add-%d", node.Name(), i+1), g, from[i]); err != nil {
 			return err
 		}
-		outs[i] = plan.InnerTable[K, A](c, g)
+		outs[i] = plan.AddInnerTable[K, A](compiler, g)
 	}
-	// What comes in goes out: the outlet is the inlet.
-	g := &graph.Node{Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) { return hold(n, env, outs[0]) }}
-	if err := c.Add(n.Name(), g, outs...); err != nil {
+	// The last step does nothing with changes: its inlet is its outlet, or the buffer of UntilCommit.
+	g := &graph.Node{Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
+		return holdBack(node, env, outs[0])
+	}}
+	if err := compiler.AddNode(node.Name(), g, outs...); err != nil {
 		return err
 	}
-	plan.GivesTable[K, A](c, 0, g, "")
+	plan.SetTableOutput[K, A](compiler, 0, g, "")
 	return nil
 }
 
-// added is a part.
-type added[K, V, A any] struct {
-	n  *plan.Node
-	in plan.Handle[K, V]
-	f  func(K, V, A) A
+// typedInput is the cogroupInput of a stream with values of type V.
+type typedInput[K, V, A any] struct {
+	declared *plan.Node
+	grouped  plan.Handle[K, V]
+	add      func(K, V, A) A
 }
 
-func (p *added[K, V, A]) node() *plan.Node             { return p.n }
-func (p *added[K, V, A]) input() plan.Out              { return p.in.Out() }
-func (p *added[K, V, A]) key() (serde.Serde[K], error) { return plan.KeySerde[K](p.in.Node()) }
-
-func (p *added[K, V, A]) partitioned(c *plan.Compile, name string) (plan.Out, error) {
-	return plan.Partitioned(c, p.in, name)
+func (p *typedInput[K, V, A]) node() *plan.Node { return p.declared }
+func (p *typedInput[K, V, A]) out() plan.Out    { return p.grouped.Out() }
+func (p *typedInput[K, V, A]) keySerde() (serde.Serde[K], error) {
+	return plan.KeySerde[K](p.grouped.Node())
 }
 
-func (p *added[K, V, A]) folding(of *plan.Node, s storespec.Settings, with serdes[K, A], start func() A) wiring {
-	return func(n *graph.Node, env graph.Env, outs []any) (any, error) {
-		rows, err := open(env, of.Table.Store, with)
+func (p *typedInput[K, V, A]) partitioned(c *plan.Compiler, name string) (plan.Out, error) {
+	return plan.Partitioned(c, p.grouped, name)
+}
+
+func (p *typedInput[K, V, A]) aggregateWiring(
+	tableNode *plan.Node, settings spec.StoreSettings, rowSerdes serdes[K, A], zero func() A,
+) wiring {
+	return func(node *graph.Node, env graph.Env, outs []any) (any, error) {
+		rows, err := openRows(env, tableNode.Table.Store, rowSerdes, wire.NewSite(node, env).Stores(tableNode.Table.Store))
 		if err != nil {
 			return nil, err
 		}
-		f := &op.Fold[K, V, A]{Rows: rows, Start: start, Add: ignoringRow(p.f), Old: of.Table.WantOld}
-		f.Delete, _ = of.Table.DeleteWhen.(func(K, A) bool)
-		return foldInlet(f, n, env, of.Table.Store, s.UntilCommit, outs[0].(wire.TableOutlet[K, A])), nil
+		fold := &operator.Fold[K, V, A]{Rows: rows, Start: zero, Add: ignoringRow(p.add), Old: tableNode.Table.OldValues}
+		fold.Delete, _ = tableNode.Table.DeleteWhen.(func(K, A) bool)
+		return foldInlet(rows, fold.Record, node, env, settings.UntilCommit, outs[0].(wire.TableOutlet[K, A])), nil
 	}
 }
 
-func (p *added[K, V, A]) windowing(x *windowed[K, A], start func() A, merge func(K, A, A) A) wiring {
-	return windowing(x, folds[K, V, A]{start: start, add: ignoringRow(p.f), merge: merge})
+func (p *typedInput[K, V, A]) windowedWiring(
+	windows *windowedTable[K, A], zero func() A, merge func(K, A, A) A,
+) wiring {
+	return windowedWiring(windows, windowedFuncs[K, V, A]{zero: zero, add: ignoringRow(p.add), merge: merge})
 }
 
-// absent is a zero Cogrouped among others: its zero input is reported as one.
-type absent[K, A any] struct{ part[K, A] }
+// zeroInput stands for a zero Cogrouped among others. Its input is a zero handle, which Build
+// reports.
+type zeroInput[K, A any] struct{ cogroupInput[K, A] }
 
-func (absent[K, A]) input() plan.Out { return plan.Out{} }
+func (zeroInput[K, A]) out() plan.Out { return plan.Out{} }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
@@ -28,7 +29,7 @@ func sendNumber(d *testdriver.Driver, k string, n, at int64) {
 	testdriver.Input(d, counted).At(time.UnixMilli(at)).Send(k, n)
 }
 
-func TestACogroupFoldsAllItsStreams(t *testing.T) {
+func TestCogroup_FoldsAllItsStreams(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		c := table.AggregateCogroup(both(b), "all", table.Zero)
 		stream.To(table.ToStream(c.DeleteWhen(func(_, v string) bool { return len(v) > 4 })), results)
@@ -43,7 +44,7 @@ func TestACogroupFoldsAllItsStreams(t *testing.T) {
 	assert.Equal(t, map[string]int{"record without key": 1, "record without value": 1}, d.Dropped())
 }
 
-func TestACogroupSendsOldValues(t *testing.T) {
+func TestCogroup_OldValues(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		c := table.AggregateCogroup(both(b), "all", table.Zero)
 		stream.To(table.ToStream(table.Filter(c, func(_, v string) bool { return len(v) != 2 })), results)
@@ -54,7 +55,7 @@ func TestACogroupSendsOldValues(t *testing.T) {
 	assert.Equal(t, "a=x@1 a@2 a=x..@3", taken(d, results))
 }
 
-func TestStreamsOfAWindowedCogroupHaveTheirOwnTimes(t *testing.T) {
+func TestCogroupWindows_EachStreamHasItsOwnStreamTime(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		f    func(b *stream.Builder) windowedText
@@ -82,8 +83,9 @@ func TestStreamsOfAWindowedCogroupHaveTheirOwnTimes(t *testing.T) {
 	}
 }
 
-// TestAStreamThatIsFarBehindFindsItsWindowsGone: the store keeps them as long as the newest of all streams needs.
-func TestAStreamThatIsFarBehindFindsItsWindowsGone(t *testing.T) {
+// TestCogroupWindows_StreamFarBehindFindsItsWindowsExpired: the store keeps them as long as the
+// newest of all streams needs.
+func TestCogroupWindows_StreamFarBehindFindsItsWindowsExpired(t *testing.T) {
 	for name, w := range map[string]func(table.Cogrouped[string, string]) windowedText{
 		"tumbling": func(c table.Cogrouped[string, string]) windowedText {
 			return table.AggregateCogroupWindows(c, tumbling(0), "all", table.Zero)
@@ -103,7 +105,7 @@ func TestAStreamThatIsFarBehindFindsItsWindowsGone(t *testing.T) {
 	}
 }
 
-func TestStreamsOfACogroupAreRepartitionedOneByOne(t *testing.T) {
+func TestCogroup_StreamsAreRepartitionedOneByOne(t *testing.T) {
 	b := stream.NewBuilder()
 	byValue := stream.GroupBy(stream.From(b, texts), func(_, v string) string { return v })
 	c := table.Cogroup(
@@ -113,7 +115,7 @@ func TestStreamsOfACogroupAreRepartitionedOneByOne(t *testing.T) {
 	stream.To(table.ToStream(table.AggregateCogroup(c, "all", table.Zero)), results)
 	top, err := b.Build()
 	require.NoError(t, err)
-	assert.Equal(t, [][]string{{"all-repartition", "asked-repartition", "counted"}}, top.Graph().Together[len(top.Graph().Together)-1:])
+	assert.Equal(t, [][]string{{"all-repartition", "asked-repartition", "counted"}}, (*graph.Handle)(top).Graph().CoPartitioned[len((*graph.Handle)(top).Graph().CoPartitioned)-1:])
 	d := testdriver.New(t, top, testdriver.Partitions(3))
 	send(d, texts, "a=x@5", "b=y@1")
 	sendNumber(d, "x", 2, 3)
@@ -122,7 +124,7 @@ func TestStreamsOfACogroupAreRepartitionedOneByOne(t *testing.T) {
 	assert.Subset(t, d.Topics(), []string{"testdriver-all-repartition", "testdriver-asked-repartition"})
 }
 
-func TestMistakesOfCogroups(t *testing.T) {
+func TestCogroup_Mistakes(t *testing.T) {
 	keep := func(_, _, agg string) string { return agg }
 	for _, tt := range []struct {
 		name string

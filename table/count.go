@@ -5,12 +5,14 @@ import (
 	"github.com/millstream-go/millstream/stream"
 )
 
-// Count returns the table of how many records each key has, kept in a store of that name. If keys have changed since the records were
-// read, they go through the topic <application>-<name>-repartition first, or one named by the grouping. A row's time is the
-// greatest of its records' times. Every record changes its row and is sent on; records without a key or a value are dropped
-// and counted.
+// Count returns a table with the number of records of each key, in a store of the given name. If
+// keys have changed since the records were read, the records first go through the topic
+// <application>-<name>-repartition, or one named after the grouping. The time of a row is the
+// greatest time of its records. Every record changes its row, and every change is sent on. Records
+// without a key or a value are dropped and counted.
 //
 // Options: InMemory, NoChangelog, TopicConfig, UntilCommit.
 func Count[K, V any](g stream.Grouped[K, V], name string, opts ...store.Option) KTable[K, int64] {
-	return result[K, int64](folded(g, "table.Count", "count", name, opts, Zero[int64], func(_ K, _ V, n int64, _ bool) int64 { return n + 1 }))
+	return result[K, int64](aggregateNode(g, "table.Count", "count", name, opts, Zero[int64],
+		func(_ K, _ V, n int64, _ bool) int64 { return n + 1 }))
 }

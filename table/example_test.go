@@ -40,7 +40,7 @@ func run(b *stream.Builder) *testdriver.Driver {
 
 // printed prints the records that came out.
 func printed[V any](d *testdriver.Driver, t stream.Topic[string, V]) {
-	for _, r := range testdriver.Output(d, t).Take() {
+	for _, r := range testdriver.Output(d, t).Read() {
 		if r.Tombstone {
 			fmt.Println(r.Key, "deleted")
 		} else {
@@ -260,14 +260,14 @@ func ExampleKTable_Store() {
 	// Output: 2 true <nil>
 }
 
-func ExampleKTable_Stamped() {
+func ExampleKTable_TimestampedStore() {
 	b := stream.NewBuilder()
 	n := table.Count(stream.GroupByKey(stream.From(b, texts)), "counts")
 
 	d := run(b)
 	testdriver.Input(d, texts).At(time.UnixMilli(5)).Send("a", "1")
 	testdriver.Input(d, texts).At(time.UnixMilli(3)).Send("a", "2")
-	v, _, err := n.Stamped().In(d).Get("a")
+	v, _, err := n.TimestampedStore().In(d).Get("a")
 	fmt.Println(v.Value, v.Time.UnixMilli(), err)
 	// Output: 2 5 <nil>
 }
@@ -284,7 +284,7 @@ func ExampleSuppressFor() {
 	in.At(start.Add(20*time.Second)).Send("tea", "3.20")
 	in.At(start.Add(50*time.Second)).Send("tea", "3.15")
 	in.At(start.Add(60*time.Second)).Send("cake", "5.00")
-	for _, r := range testdriver.Output(d, results).Take() {
+	for _, r := range testdriver.Output(d, results).Read() {
 		fmt.Println(r.Key, r.Value, r.Time.UTC().Format(time.TimeOnly))
 	}
 	// Output: tea 3.15 00:00:50

@@ -4,57 +4,63 @@ import (
 	"errors"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/storespec"
+	"github.com/millstream-go/millstream/internal/spec"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 )
 
-// GlobalKTable is a table of which every instance has all rows. Its changes set nothing off: join.StreamGlobal looks rows up, and so do
-// processors and queries by the reference that Store returns.
+// GlobalKTable is a table of which every instance has all rows. Its changes are not sent to other
+// steps: join.StreamGlobal reads rows, and so do processors and queries, by the reference that
+// Store returns.
 type GlobalKTable[K, V any] plan.Global[K, V]
 
-// Global reads a topic as a global table: every instance reads all partitions, whatever their number is, keeps every row in a store of that
-// name, and reads on while it runs. Each record is the new value of its key's row, and a tombstone deletes it; the latest to arrive
-// counts. The topic is the table's changelog and nothing is written to Kafka, so it should be compacted.
+// Global reads a topic as a global table: every instance reads all partitions, however many there
+// are, keeps every row in a store of the given name, and continues reading while it runs. Each
+// record is the new value of its key's row, and a tombstone deletes the row; the record that
+// arrives last counts. The topic is the table's changelog, so it should be compacted; nothing is
+// written to Kafka.
 //
 //	names := table.Global(b, countries, "country-names")
 //	named := join.StreamGlobal(orders, names,
 //		func(r stream.Record[string, Order]) (string, bool) { return r.Value.Country, true },
 //		func(o Order, name string) Order { o.CountryName = name; return o })
 //
-// An App reads the topic to its end before it processes anything else. After that a row is what this instance has applied at that moment:
-// there is no order between the topic and the streams that look rows up, and stream time has no part in it. Records without a key
-// are dropped and counted. A record that does not decode under the policy DeadLetter is skipped: each instance would write it.
+// An App reads the topic to its end before it processes anything else. After that, a row is what
+// this instance has read by that moment: the topic and the streams that read rows are not ordered
+// by time, and the topic does not move stream time. Records without a key are dropped and counted.
+// With the policy DeadLetter, a record that does not decode is skipped, because every instance
+// would write the dead letter.
 //
 // Options: InMemory.
 func Global[K, V any](b *stream.Builder, t stream.Topic[K, V], name string, opts ...store.Option) GlobalKTable[K, V] {
-	n, s := stored[K, V](b.Plan(), "table.Global", "global-table", name, opts, []string{storespec.InMemory})
-	if n == nil {
+	node, settings := storedNode[K, V]((*plan.Program)(b).Builder(), "table.Global", "global-table", name, opts,
+		[]string{spec.OptionInMemory})
+	if node == nil {
 		return GlobalKTable[K, V]{}
 	}
-	topic := t.Plan()
-	n.SetSerdes(topic.Key, topic.Value)
-	n.Emit = func(c *plan.Compile) error {
-		if err := errors.Join(topic.Check(), topic.Earliest("a global table")); err != nil {
+	topic := plan.TopicHandle[K, V](t).Topic()
+	node.SetSerdes(topic.Key, topic.Value)
+	node.AddToGraph = func(compiler *plan.Compiler) error {
+		if err := errors.Join(topic.Check(), topic.CheckEarliest("a global table")); err != nil {
 			return err
 		}
-		in := plan.Out{Node: n, Port: 1} // of the source; no handle has it
-		if err := plan.SourceAs(c, in.Port, name+"-source", plan.AsGlobal, []plan.Topic[K, V]{topic}, ""); err != nil {
+		in := plan.Out{Node: node, Port: 1} // of the source; no handle has it
+		if err := plan.SourceAs(compiler, in.Port, name+"-source", plan.AsGlobal, []plan.Topic[K, V]{topic}, ""); err != nil {
 			return err
 		}
-		if err := emitSource[K, V](c, n, s, in); err != nil {
+		if err := addSource[K, V](compiler, node, settings, in); err != nil {
 			return err
 		}
-		c.FeedTable(graph.Store{Topic: topic.Name, Global: true})
+		compiler.BindTopicTable(graph.Store{SourceTopic: topic.Name, Global: true})
 		return nil
 	}
-	return GlobalKTable[K, V](plan.NewGlobal(plan.Result[K, V](n)))
+	return GlobalKTable[K, V](plan.NewGlobal(plan.Result[K, V](node)))
 }
 
-// WithSerdes gives the serdes of t's store. Nil keeps the topic's.
+// WithSerdes sets the serdes of t's store. A nil serde leaves that of the topic.
 func (t GlobalKTable[K, V]) WithSerdes(k serde.Serde[K], v serde.Serde[V]) GlobalKTable[K, V] {
 	if k != nil {
 		t.node().SetSerdes(k, nil)
@@ -65,13 +71,13 @@ func (t GlobalKTable[K, V]) WithSerdes(k serde.Serde[K], v serde.Serde[V]) Globa
 	return t
 }
 
-// OnError is the policy for records whose row cannot be stored. Defaults to the App's.
+// OnError sets the policy for records whose row cannot be stored. Defaults to the App's policy.
 func (t GlobalKTable[K, V]) OnError(p failure.Policy) GlobalKTable[K, V] {
 	t.node().SetPolicy(p)
 	return t
 }
 
-// Store returns a reference to t's store, to be read by processors of any sub-topology, queries and tests.
+// Store returns a reference to t's store, for processors of any sub-topology, queries and tests.
 func (t GlobalKTable[K, V]) Store() store.KeyValueRef[K, V] { return tableRef[K, V](t.node()) }
 
 func (t GlobalKTable[K, V]) node() *plan.Node { return plan.Global[K, V](t).Handle().Node() }

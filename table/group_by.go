@@ -1,68 +1,80 @@
 package table
 
 import (
+	"github.com/millstream-go/millstream/internal/dsl/kswire"
+	"github.com/millstream-go/millstream/internal/dsl/operator"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/interchange"
-	"github.com/millstream-go/millstream/internal/op"
-	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/wire"
 )
 
-// GroupBy groups the rows of t: f says which group a row belongs to and what it counts for there, and with ok false that it belongs to
-// none. When a row changes, its old value is taken away from its group and its new one added to its own: aggregations of rows follow
-// the table, unlike those of a stream, which only grow. f must depend on nothing but its arguments: it is called with the old row again.
+// GroupBy groups the rows of t. f returns the group of a row and the value that the row counts with
+// in that group; with ok false the row is in no group. When a row changes, its old value is removed
+// from its old group and its new value is added to its new one, so aggregations of rows follow the
+// table; those of a stream only grow. f must depend on its arguments alone: it is called again for
+// old rows.
 //
-// Groups lie in other partitions than their rows, so the changes go through the topic <application>-<name>-repartition, named after the
-// aggregation or the grouping. A row that moves from one group to another is missing in both until the second has heard of it. t
-// keeps its rows in a store.
+// The rows of a group are in several partitions, so the changes go through the topic
+// <application>-<name>-repartition, named after the aggregation or the grouping. A row that moves
+// from one group to another is in neither of them until the second one has received it. t keeps its
+// rows in a store.
 //
 //	byCity := table.GroupBy(people, func(id string, p Person) (string, Person, bool) { return p.City, p, p.City != "" })
 //	table.CountRows(byCity, "people-by-city")
 func GroupBy[K, V, K2, V2 any](t KTable[K, V], f func(K, V) (group K2, v V2, ok bool)) Grouped[K2, V2] {
-	of := handle(t).Out()
-	n := plan.New[K2, V2](nil, "table.GroupBy", "group-rows", of).Funcs(f)
-	if n == nil {
+	tableOut := handle(t).Out()
+	from := tableOut
+	node := plan.New[K2, V2](nil, "table.GroupBy", "group-rows", tableOut).CheckFuncs(f)
+	if node == nil {
 		return Grouped[K2, V2]{}
 	}
-	n.CanFail = true
-	n.Demand = func() {
-		plan.TableOf(of).AskOld(true)
-		plan.TableOf(of).Unsent = true
+	node.CanFail = true
+	node.Require = func() {
+		// Without the old value of a row it could not be removed from its old group.
+		plan.TableOf(tableOut).RequireOldValues(true)
+		// Of a suppressed table Kafka Streams removes the value before the newest change, even if it was
+		// never sent.
+		if unsent := plan.TableOf(tableOut).UnsentOutput; unsent != nil {
+			from = unsent()
+		}
 	}
-	n.Emit = func(c *plan.Compile) error {
-		key, err := plan.KeySerde[K2](n)
+	node.AddToGraph = func(compiler *plan.Compiler) error {
+		key, err := plan.KeySerde[K2](node)
 		if err != nil {
 			return err
 		}
-		g := &graph.Node{Wire: func(n *graph.Node, env graph.Env, outs []any) (any, error) {
-			regroup := &op.Regroup[K, V, K2, V2]{Group: f, Equal: plan.Equal(key)}
-			return regroupInlet(regroup, n, env, outs[0].(wire.Outlet[K2, interchange.Change[V2]])), nil
+		graphNode := &graph.Node{Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
+			regroup := &operator.Regroup[K, V, K2, V2]{Group: f, Equal: plan.EqualKeys(key)}
+			return regroupInlet(regroup, node, env, outs[0].(wire.Outlet[K2, kswire.Change[V2]])), nil
 		}}
-		if err := c.Add(n.Name(), g, of); err != nil {
+		if err := compiler.AddNode(node.Name(), graphNode, from); err != nil {
 			return err
 		}
-		plan.Gives[K2, interchange.Change[V2]](c, 0, g, "")
+		plan.SetOutput[K2, kswire.Change[V2]](compiler, 0, graphNode, "")
 		return nil
 	}
-	n.KeepKey(0).KeepValue(0)
-	return Grouped[K2, V2](plan.NewTableGroups(plan.Result[K2, V2](n)))
+	node.InheritKeySerde(0).InheritValueSerde(0)
+	return Grouped[K2, V2](plan.NewTableGroups(plan.Result[K2, V2](node)))
 }
 
-func regroupInlet[K, V, K2, V2 any](regroup *op.Regroup[K, V, K2, V2], n *graph.Node, env graph.Env, out wire.Outlet[K2, interchange.Change[V2]]) wire.TableOutlet[K, V] {
-	place := graph.PlaceOf(env)
+func regroupInlet[K, V, K2, V2 any](
+	regroup *operator.Regroup[K, V, K2, V2], node *graph.Node, env graph.Env, out wire.Outlet[K2, kswire.Change[V2]],
+) wire.TableOutlet[K, V] {
+	site := wire.NewSite(node, env)
+	change := regroup.Change // a method value in the function below would be allocated for each change
 	return func(c wire.Change[K, V]) error {
+		// The newest version of the row is in its group already. An older one must not replace it.
 		if c.Stale {
-			env.Drop(n, graph.StaleRow)
+			site.Drop(graph.StaleRow)
 			return nil
 		}
-		place.Node = n
-		messages, count, err := regroup.Change(c)
-		if err != nil {
-			_, err = graph.Failed(env, n, 1, err)
-			return err
+		site.Enter()
+		messages, ok, fatal := graph.Try(env, node, graph.Processing, change, c)
+		if !ok {
+			return fatal
 		}
-		for i := range count {
-			if err := out(messages[i]); err != nil {
+		for i := range messages.Count {
+			if err := out(messages.Messages[i]); err != nil {
 				return err
 			}
 		}

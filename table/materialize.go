@@ -1,35 +1,44 @@
 package table
 
 import (
+	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/store"
 )
 
-// Materialize keeps t in a store of that name, so that it can be queried and read without computing its rows again. Its changes
-// are those of t.
+// Materialize puts t in a store of the given name. Queries can read the store, and joins read it
+// instead of computing rows again. The changes are those of t.
 //
 // Options: InMemory, NoChangelog, TopicConfig, UntilCommit, Versions.
 func Materialize[K, V any](t KTable[K, V], name string, opts ...store.Option) KTable[K, V] {
-	n, s := stored[K, V](nil, "table.Materialize", "materialize", name, opts, versionOptions, handle(t).Out())
-	if n == nil {
+	node, settings := storedNode[K, V](nil, "table.Materialize", "materialize", name, opts, versionOptions,
+		handle(t).Out())
+	if node == nil {
 		return KTable[K, V]{}
 	}
-	n.Demand = func() {
-		up := plan.TableOf(n.Input(0))
-		n.Table.Filtered = up.Filtered && !up.Versioned
+	from := node.Input(0)
+	node.Require = func() {
+		upstream := plan.TableOf(from)
+		node.Table.Filtered = upstream.Filtered && !upstream.Versioned
+		if node.Table.Filtered && upstream.UnfilteredOutput != nil {
+			// A filter of a table with a store sends no tombstone for a row that was not in its result. The
+			// rows of that table may differ from those stored here, for example by the value that an
+			// aggregation starts with. So take all changes, and compare with the rows stored here.
+			node.Table.OldValues, from = upstream.OldValues, upstream.UnfilteredOutput()
+		}
 	}
-	n.Emit = func(c *plan.Compile) error {
-		g := &graph.Node{}
-		if err := upserts[K, V](c, n, s, g, func(_ graph.Env, _ *graph.Node, out wire.TableOutlet[K, V]) any { return out }); err != nil {
+	node.AddToGraph = func(compiler *plan.Compiler) error {
+		graphNode := &graph.Node{}
+		inlet := func(_ graph.Env, _ *graph.Node, out wire.TableOutlet[K, V]) any { return out }
+		if err := wireUpserts[K, V](compiler, node, settings, graphNode, inlet); err != nil {
 			return err
 		}
-		if err := c.Add(n.Name(), g, n.Input(0)); err != nil {
+		if err := compiler.AddNode(node.Name(), graphNode, from); err != nil {
 			return err
 		}
-		plan.GivesTable[K, V](c, 0, g, "")
+		plan.SetTableOutput[K, V](compiler, 0, graphNode, "")
 		return nil
 	}
-	return result[K, V](n.KeepKey(0).KeepValue(0))
+	return result[K, V](node.InheritKeySerde(0).InheritValueSerde(0))
 }

@@ -59,7 +59,7 @@ func TestProcessValues(t *testing.T) {
 	}
 }
 
-func TestProcessValuesUsesStores(t *testing.T) {
+func TestProcessValues_UsesStores(t *testing.T) {
 	seen := store.NewKeyValue("seen", serde.String, serde.Int64)
 	var starts int
 	d := drive(t, func(b *stream.Builder) {
@@ -88,7 +88,7 @@ func TestProcessValuesUsesStores(t *testing.T) {
 	assert.Equal(t, "a=x0@1 b=x1@2 a=x2true@3 c=false@4 a@5 a=false@6 b=x3true@7", taken(d, results))
 }
 
-func TestAPolicyRepeatsProcessValues(t *testing.T) {
+func TestProcessValues_IsRetriedByItsPolicy(t *testing.T) {
 	left := 2
 	d := drive(t, func(b *stream.Builder) {
 		p := table.ProcessValues(table.From(b, texts, "rows"), "p", func(*topology.Task) (valueFunc, error) {
@@ -105,7 +105,7 @@ func TestAPolicyRepeatsProcessValues(t *testing.T) {
 	assert.Equal(t, "a=x@1", taken(d, results))
 }
 
-func TestMistakesOfProcessValues(t *testing.T) {
+func TestProcessValues_Mistakes(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		f    func(b *stream.Builder)
@@ -117,7 +117,7 @@ func TestMistakesOfProcessValues(t *testing.T) {
 		{"no name", func(b *stream.Builder) { table.ProcessValues(table.From(b, texts, "rows"), "", bracketed) }, "its name is empty"},
 		{"an output", func(b *stream.Builder) {
 			table.ProcessValues(table.From(b, texts, "rows"), "p", bracketed, stream.NewOutput("o", serde.String, serde.String))
-		}, "no reference of package store"},
+		}, "not a reference of package store"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := stream.NewBuilder()

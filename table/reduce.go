@@ -5,16 +5,18 @@ import (
 	"github.com/millstream-go/millstream/stream"
 )
 
-// Reduce returns the table in which each key's values are folded into one by f, kept in a store of that name. The first value of a key
-// is its row as it is. It is Count otherwise.
+// Reduce returns a table with one value for each key, which f computes from the key's values. The
+// first value becomes the row unchanged. The rows are in a store of the given name. Everything else
+// is as in Count.
 //
-// f may change agg and return it, if values are pointers, maps or slices: agg belongs to it. v may be shared with other steps.
+// f may change agg and return it if values are pointers, maps or slices: nothing else refers to it.
+// It must not change v, which other steps may share.
 func Reduce[K, V any](g stream.Grouped[K, V], name string, f func(agg, v V) V, opts ...store.Option) KTable[K, V] {
-	n := folded(g, "table.Reduce", "reduce", name, opts, nil, func(_ K, v, agg V, row bool) V {
+	node := aggregateNode(g, "table.Reduce", "reduce", name, opts, nil, func(_ K, v, agg V, row bool) V {
 		if !row {
 			return v
 		}
 		return f(agg, v)
 	})
-	return result[K, V](n.KeepValue(0).Funcs(f))
+	return result[K, V](node.InheritValueSerde(0).CheckFuncs(f))
 }

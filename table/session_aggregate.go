@@ -6,14 +6,19 @@ import (
 	"github.com/millstream-go/millstream/window"
 )
 
-// AggregateSessions returns the table in which the records of each session of a key are folded into one value, kept in a session store
-// of that name. With each record, the aggregates of the sessions that it belongs to are merged into what zero returns, the one that ended
-// first before the others, and the record is added to that. Records without a value are dropped and counted. It is CountWindows
-// otherwise. DeleteWhen says which rows are deleted.
+// AggregateSessions returns a table with one value for each session of a key, in a session store of
+// the given name. For each record, merge first combines the aggregates of all sessions that the
+// record belongs to with what zero returns, in the order in which the sessions ended; then add adds
+// the record. Records without a value are dropped and counted. DeleteWhen deletes rows. Everything
+// else is as in CountWindows.
 //
-// merge and add may change their aggregates and return one of them, if they are pointers, maps or slices. The value may be shared with
-// other steps.
-func AggregateSessions[K, V, A any](g stream.Grouped[K, V], w window.Session, name string, zero func() A, add func(key K, v V, agg A) A, merge func(key K, a, b A) A, opts ...store.Option) KTable[window.Key[K], A] {
-	n := aggregated(g, "table.AggregateSessions", "aggregate-sessions", w, name, opts, folds[K, V, A]{start: zero, add: ignoringRow(add), merge: merge})
-	return result[window.Key[K], A](n.Funcs(zero, add, merge))
+// merge and add may change their aggregates and return one of them, if they are pointers, maps or
+// slices. add must not change v, which other steps may share.
+func AggregateSessions[K, V, A any](
+	g stream.Grouped[K, V], w window.Session, name string, zero func() A, add func(key K, v V, agg A) A,
+	merge func(key K, a, b A) A, opts ...store.Option,
+) KTable[window.Key[K], A] {
+	n := windowedNode(g, "table.AggregateSessions", "aggregate-sessions", w, name, opts,
+		windowedFuncs[K, V, A]{zero: zero, add: ignoringRow(add), merge: merge})
+	return result[window.Key[K], A](n.CheckFuncs(zero, add, merge))
 }

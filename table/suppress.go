@@ -4,148 +4,198 @@ import (
 	"errors"
 	"time"
 
+	"github.com/millstream-go/millstream/internal/dsl/operator"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
-	"github.com/millstream-go/millstream/internal/op"
-	"github.com/millstream-go/millstream/internal/plan"
-	"github.com/millstream-go/millstream/internal/storespec"
-	"github.com/millstream-go/millstream/internal/wire"
+	"github.com/millstream-go/millstream/internal/retry"
+	"github.com/millstream-go/millstream/internal/spec"
 	"github.com/millstream-go/millstream/store"
 )
 
-// SuppressFor returns t with fewer changes: of each key the newest one is held back until stream time is d past the time of the first one
-// that was held back, and is then sent with the time and the headers of its own record. Deletions are held back and sent like others.
-// Stream time is the greatest time of the changes that reach this step, so nothing is sent while none come. What is held back
-// lies in a store of that name and survives a crash; when the buffer is full, the oldest entries are sent early, unless b says
-// otherwise. Entries are sent in the order of those first times, and of the bytes of their keys where times are equal.
+// SuppressFor returns t with fewer changes. The first change of a key is buffered, and later
+// changes of the key replace it, until stream time is d past the time of that first change. Then
+// the newest change is sent, with the time and headers of its own record. Tombstones are treated
+// like other changes. Stream time is the greatest time of the changes that reach this step, so
+// nothing is sent while none arrive. Buffered changes are in a store of the given name
+// and survive a crash. When the buffer is full, the oldest ones are sent early, unless b is set to
+// stop. Changes are sent in the order of the times of the first changes, and by the bytes of their
+// keys where these are equal.
 //
-// A join that reads a row of the result gets what has been sent. What GroupBy of the result takes away from a group is the value before the
-// newest change, even if that was never sent and the group has never had it, as in Kafka Streams: group the table before it is suppressed,
-// or use Throttle, where that matters.
+// A join that reads a row of the result gets what has been sent. GroupBy of the result behaves as
+// in Kafka Streams: it removes from a group the value before the newest change, even if that value
+// was never sent and the group never received it. Where that matters, group the table before
+// suppressing it, or use Throttle.
 //
 // Options: InMemory, NoChangelog, TopicConfig.
 func SuppressFor[K, V any](t KTable[K, V], d time.Duration, name string, b Buffer, opts ...store.Option) KTable[K, V] {
-	n, s := suppressed(t, "table.SuppressFor", name, opts)
-	if n == nil {
+	node, settings := suppressNode(t, "table.SuppressFor", name, opts)
+	if node == nil {
 		return KTable[K, V]{}
 	}
 	if d < 0 {
-		n.Errorf("it holds changes back for %v; the time must not be negative", d)
+		node.Errorf("it buffers changes for %v; the time must not be negative", d)
 	}
-	n.Mistake(b.check(false))
-	p := suppression[K]{wait: d.Milliseconds(), Buffer: b}
-	n.Emit = func(c *plan.Compile) error { return emitSuppressed[K, V](c, n, s, p) }
-	return result[K, V](n)
+	node.AddError(b.check(false))
+	rule := suppressRule[K]{wait: d.Milliseconds(), Buffer: b}
+	node.AddToGraph = func(c *plan.Compiler) error { return addSuppress[K, V](c, node, settings, rule) }
+	return result[K, V](node)
 }
 
-// suppression is what SuppressFor and SuppressUntilClose have of their own.
-type suppression[K any] struct {
+// suppressRule is how SuppressFor and SuppressUntilClose differ.
+type suppressRule[K any] struct {
 	Buffer
 	wait  int64
 	final bool
 	at    func(K, int64) int64
 }
 
-// suppressed makes the node of a suppression.
-func suppressed[K, V any](t KTable[K, V], opname, name string, opts []store.Option) (*plan.Node, storespec.Settings) {
-	n := plan.New[K, V](nil, opname, "suppress", handle(t).Out())
-	if n == nil {
-		return nil, storespec.Settings{}
+// suppressNode makes the node of a suppression.
+func suppressNode[K, V any](t KTable[K, V], opname, name string, opts []store.Option) (*plan.Node, spec.StoreSettings) {
+	node := plan.New[K, V](nil, opname, "suppress", handle(t).Out())
+	if node == nil {
+		return nil, spec.StoreSettings{}
 	}
-	n.GiveName(name)
-	n.CanFail = true
-	s, err := storespec.Read(opts, bufferOptions...)
-	n.Mistake(err)
-	of := func() *plan.Table { return plan.TableOf(n.Input(0)) }
-	own := &plan.Table{}
-	own.AskRows = func() { of().AskRows() }
-	own.AskOld = func(force bool) bool {
-		own.WantOld = of().AskOld(force)
-		return own.WantOld
+	node.FixName(name)
+	node.CanFail = true
+	settings, err := spec.ReadStoreOptions(opts, bufferOptions...)
+	node.AddError(err)
+	upstream := func() *plan.Table { return plan.TableOf(node.Input(0)) }
+	planTable := &plan.Table{}
+	planTable.RequireRows = func() { upstream().RequireRows() }
+	planTable.RequireOldValues = func(force bool) bool {
+		planTable.OldValues = upstream().RequireOldValues(force)
+		return planTable.OldValues
 	}
-	// What has been sent is known from the old values only.
-	n.Demand = func() { of().AskOld(true) }
-	n.Table = own
-	return n.KeepKey(0).KeepValue(0), s
+	planTable.UnsentOutput = func() plan.Out {
+		planTable.UnsentRequired = true
+		return plan.Out{Node: node, Port: 1}
+	}
+	// The row that was sent last is the old value of the first change in the buffer, so old values
+	// are always required.
+	node.Require = func() { upstream().RequireOldValues(true) }
+	node.Table = planTable
+	return node.InheritKeySerde(0).InheritValueSerde(0), settings
 }
 
 // bufferHeaders mark the changelog's records as those of Kafka Streams' buffers of version 3.
 var bufferHeaders = []kafka.Header{{Name: "v", Value: []byte{3}}}
 
-func emitSuppressed[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings, p suppression[K]) error {
-	return emitBuffered(c, n, s, func(x *op.Suppress[K, V], n *graph.Node, env graph.Env, send wire.TableOutlet[K, V]) wire.TableOutlet[K, V] {
-		x.Wait, x.At, x.Final, x.Stop, x.MaxRecords, x.MaxBytes = p.wait, p.at, p.final, p.stop, p.records, p.bytes
-		clock := env.OperatorTime(n)
-		return func(c wire.Change[K, V]) error {
-			clock.Time = max(clock.Time, c.Time.UnixMilli())
-			return x.Change(c, clock.Time, send)
+func addSuppress[K, V any](
+	compiler *plan.Compiler, node *plan.Node, settings spec.StoreSettings, rule suppressRule[K],
+) error {
+	return addBuffered(compiler, node, settings, func(
+		suppress *operator.Suppress[K, V], node *graph.Node, env graph.Env, send wire.TableOutlet[K, V],
+	) wire.TableOutlet[K, V] {
+		suppress.Wait, suppress.DueFrom, suppress.DropTombstones = rule.wait, rule.at, rule.final
+		suppress.FailWhenFull, suppress.MaxRecords, suppress.MaxBytes = rule.stopWhenFull, rule.records, rule.bytes
+		// The stream time of this step alone, which survives a restart: that of the task may be ahead of
+		// it, and what is due must not depend on other steps.
+		clock := env.OperatorTime(node)
+		return func(change wire.Change[K, V]) error {
+			clock.Time = max(clock.Time, change.Time.UnixMilli())
+			return suppress.Change(change, clock.Time, send)
 		}
 	})
 }
 
-// take wires what a step does with its buffer: it returns what takes changes; send sends them on.
-type take[K, V any] func(x *op.Suppress[K, V], n *graph.Node, env graph.Env, send wire.TableOutlet[K, V]) wire.TableOutlet[K, V]
+// bufferWiring makes the function that puts changes into a buffer, for one task; the buffer passes
+// changes on with send.
+type bufferWiring[K, V any] func(
+	suppress *operator.Suppress[K, V], node *graph.Node, env graph.Env, send wire.TableOutlet[K, V],
+) wire.TableOutlet[K, V]
 
-// emitBuffered makes the step of a table whose changes wait in a buffer.
-func emitBuffered[K, V any](c *plan.Compile, n *plan.Node, s storespec.Settings, f take[K, V]) error {
-	of := n.Input(0)
-	if plan.TableOf(of).Versioned {
+// addBuffered adds the step of a table whose changes wait in a buffer.
+func addBuffered[K, V any](
+	compiler *plan.Compiler, node *plan.Node, settings spec.StoreSettings, wiring bufferWiring[K, V],
+) error {
+	tableOut := node.Input(0)
+	if plan.TableOf(tableOut).Versioned {
 		return errors.New("its table keeps versions, whose changes may come in any order: they cannot be suppressed")
 	}
-	var with serdes[K, V]
+	var rowSerdes serdes[K, V]
 	var errs [3]error
-	with.key, errs[0] = plan.KeySerde[K](n)
-	with.value, errs[1] = plan.ValueSerde[V](n)
-	errs[2] = c.AddStoreOf(graph.Store{Name: n.Name(), Headers: bufferHeaders}, s)
+	rowSerdes.key, errs[0] = plan.KeySerde[K](node)
+	rowSerdes.value, errs[1] = plan.ValueSerde[V](node)
+	errs[2] = compiler.AddStoreOfKind(graph.Store{Name: node.Name(), Headers: bufferHeaders}, settings)
+	compiler.SetRowFormat(node.Name(), "buffer", rowSerdes.key, rowSerdes.value)
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
-	g := &graph.Node{Stores: []string{n.Name()}, Wire: func(g *graph.Node, env graph.Env, outs []any) (any, error) {
-		h, err := env.Store(n.Name())
-		if err != nil {
-			return nil, err
-		}
-		x, err := op.OpenSuppress(n.Name(), h.Bytes, with.key, with.value)
-		if err != nil {
-			return nil, err
-		}
-		x.Old, x.Unsent = n.Table.WantOld, n.Table.Unsent
-		return bufferInlet(x, g, env, f, outs[0].(wire.TableOutlet[K, V])), nil
-	}}
-	if getter, stores := plan.GetterOf[K, V](of); getter != nil {
-		n.Table.Getter, n.Table.Stores = seen(getter, n.Name(), with), append([]string{n.Name()}, stores...)
+	graphNode := &graph.Node{Stores: []string{node.Name()}, TracksTime: true,
+		Wire: func(graphNode *graph.Node, env graph.Env, outs []any) (any, error) {
+			h, err := env.Store(node.Name())
+			if err != nil {
+				return nil, err
+			}
+			suppress, err := operator.OpenSuppress(node.Name(), h.Bytes, rowSerdes.key, rowSerdes.value,
+				wire.NewSite(graphNode, env).Stores(node.Name()))
+			if err != nil {
+				return nil, err
+			}
+			suppress.Old = node.Table.OldValues
+			var unsent wire.TableOutlet[K, V]
+			// Only where a grouping asked for the output: each change that is sent decodes one more
+			// old value for it.
+			if len(outs) > 1 {
+				unsent = outs[1].(wire.TableOutlet[K, V])
+			}
+			return bufferInlet(suppress, graphNode, env, wiring, outs[0].(wire.TableOutlet[K, V]), unsent), nil
+		}}
+	// A read of a row needs both stores: that of the buffer for keys with a change in it, and those
+	// of the table before for all others.
+	if getter, stores := plan.GetterOf[K, V](tableOut); getter != nil {
+		node.Table.Getter, node.Table.Stores = sentGetter(getter, node.Name(), rowSerdes),
+			append([]string{node.Name()}, stores...)
 	}
-	if err := c.Add(n.Name(), g, of); err != nil {
+	if err := compiler.AddNode(node.Name(), graphNode, tableOut); err != nil {
 		return err
 	}
-	plan.GivesTable[K, V](c, 0, g, "")
+	plan.SetTableOutput[K, V](compiler, 0, graphNode, "")
+	if node.Table.UnsentRequired {
+		plan.SetTableOutput[K, V](compiler, 1, graphNode, "")
+	}
 	return nil
 }
 
-func bufferInlet[K, V any](x *op.Suppress[K, V], n *graph.Node, env graph.Env, f take[K, V], out wire.TableOutlet[K, V]) wire.TableOutlet[K, V] {
-	place := graph.PlaceOf(env)
-	put := f(x, n, env, func(c wire.Change[K, V]) error {
-		was := env.RecordAt(c.Time.UnixMilli()) // for what processors make of it
-		err := out(c)
-		env.RecordAt(was)
-		if err == nil {
-			place.Node = n
+// bufferInlet makes the inlet of a step with a buffer. unsent receives changes as
+// operator.Suppress.Unsent does; it is nil if no step needs them.
+func bufferInlet[K, V any](
+	suppress *operator.Suppress[K, V], node *graph.Node, env graph.Env, wiring bufferWiring[K, V],
+	out, unsent wire.TableOutlet[K, V],
+) wire.TableOutlet[K, V] {
+	site := wire.NewSite(node, env)
+	// A change that leaves the buffer is not that of the record being processed. Processors behind this
+	// step must see its time as that of the record.
+	sending := func(out wire.TableOutlet[K, V]) wire.TableOutlet[K, V] {
+		return func(c wire.Change[K, V]) error {
+			before := env.SetRecordTime(c.Time.UnixMilli())
+			err := out(c)
+			env.SetRecordTime(before)
+			// This step's serdes are called next. After an error the step that failed stays the current one.
+			if err == nil {
+				site.Enter()
+			}
+			return err
 		}
-		return err
-	})
+	}
+	if unsent != nil {
+		suppress.OutUnsent = sending(unsent)
+	}
+	apply := wiring(suppress, node, env, sending(out))
 	return func(c wire.Change[K, V]) error {
-		place.Node = n
-		if err := put(c); err != nil {
-			return refused(env, n, n.Name, err)
-		}
-		return nil
+		site.Enter()
+		return retry.IgnoreSkipped(apply(c))
 	}
 }
 
-// seen says how the rows of a suppressed table are read.
-func seen[K, V any](getter func(graph.Env) (wire.Getter[K, V], error), name string, with serdes[K, V]) func(graph.Env) (wire.Getter[K, V], error) {
+// sentGetter returns how rows of a suppressed table are read: as they were sent.
+func sentGetter[K, V any](
+	getter func(graph.Env) (wire.Getter[K, V], error), name string, rowSerdes serdes[K, V],
+) func(graph.Env) (wire.Getter[K, V], error) {
 	return func(env graph.Env) (wire.Getter[K, V], error) {
-		of, err := getter(env)
+		before, err := getter(env)
 		if err != nil {
 			return nil, err
 		}
@@ -153,6 +203,6 @@ func seen[K, V any](getter func(graph.Env) (wire.Getter[K, V], error), name stri
 		if err != nil {
 			return nil, err
 		}
-		return op.Seen(name, h.Bytes, with.key, with.value, of)
+		return operator.SeenGetter(name, h.Bytes, rowSerdes.key, rowSerdes.value, before, wire.Reads(env))
 	}
 }

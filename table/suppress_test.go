@@ -23,14 +23,14 @@ import (
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-func suppressed(buffer table.Buffer, opts ...store.Option) func(b *stream.Builder) {
+func suppressNode(buffer table.Buffer, opts ...store.Option) func(b *stream.Builder) {
 	return func(b *stream.Builder) {
 		stream.To(table.ToStream(table.SuppressFor(table.From(b, texts, "t"), ms(10), "held", buffer, opts...)), results)
 	}
 }
 
-func TestSuppressForSendsTheNewestWhenTheFirstIsOldEnough(t *testing.T) {
-	d := drive(t, suppressed(table.Unbounded()))
+func TestSuppressFor_SendsTheNewestWhenTheFirstIsOldEnough(t *testing.T) {
+	d := drive(t, suppressNode(table.Unbounded()))
 	send(d, texts, "a=1@0", "b=1@0", "a=2@5", "c=1@9")
 	assert.Empty(t, taken(d, results))
 	send(d, texts, "c@10")
@@ -41,12 +41,12 @@ func TestSuppressForSendsTheNewestWhenTheFirstIsOldEnough(t *testing.T) {
 	assert.Equal(t, "e=1@3", taken(d, results), "what comes that late is due at once")
 }
 
-// TestSuppressForGoesOnAfterACrash: what is held back, its places, its bounds and stream time.
-func TestSuppressForGoesOnAfterACrash(t *testing.T) {
+// TestSuppressFor_ContinuesAfterACrash: what is held back, its places, its bounds and stream time.
+func TestSuppressFor_ContinuesAfterACrash(t *testing.T) {
 	for name, crash := range map[string]func(*testdriver.Driver){"crash": (*testdriver.Driver).Restart, "disk lost": (*testdriver.Driver).Wipe} {
 		for kind, opts := range map[string][]store.Option{"disk": nil, "memory": {store.InMemory()}} {
 			t.Run(name+", "+kind, func(t *testing.T) {
-				d := drive(t, suppressed(table.MaxRecords(3), opts...))
+				d := drive(t, suppressNode(table.MaxRecords(3), opts...))
 				in := testdriver.Input(d, texts)
 				in.At(time.UnixMilli(2)).Header("h", []byte("old")).Send("b", "1")
 				send(d, texts, "a=1@3")
@@ -55,7 +55,7 @@ func TestSuppressForGoesOnAfterACrash(t *testing.T) {
 				send(d, texts, "c=1@8")
 				crash(d)
 				send(d, texts, "d=1@4")
-				out := testdriver.Output(d, results).Take()
+				out := testdriver.Output(d, results).Read()
 				require.Len(t, out, 1, "the fourth is one too many")
 				assert.Equal(t, "b", out[0].Key)
 				assert.Equal(t, "2", out[0].Value)
@@ -75,10 +75,11 @@ func TestSuppressForGoesOnAfterACrash(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotCommittedIsHeldBackAgain: the buffer goes back to the last commit with everything else.
-func TestWhatIsNotCommittedIsHeldBackAgain(t *testing.T) {
+// TestSuppressFor_UncommittedChangesAreBufferedAgain: the buffer goes back to the last commit with
+// everything else.
+func TestSuppressFor_UncommittedChangesAreBufferedAgain(t *testing.T) {
 	b := stream.NewBuilder()
-	suppressed(table.Unbounded())(b)
+	suppressNode(table.Unbounded())(b)
 	top, err := b.Build()
 	require.NoError(t, err)
 	d := testdriver.New(t, top, testdriver.ManualCommit())
@@ -92,9 +93,9 @@ func TestWhatIsNotCommittedIsHeldBackAgain(t *testing.T) {
 	assert.Equal(t, "b=1@1 c=2@50", taken(d, results))
 }
 
-func TestEachPartitionHasABufferOfItsOwn(t *testing.T) {
+func TestSuppressFor_OneBufferPerPartition(t *testing.T) {
 	b := stream.NewBuilder()
-	suppressed(table.MaxRecords(1))(b)
+	suppressNode(table.MaxRecords(1))(b)
 	top, err := b.Build()
 	require.NoError(t, err)
 	d := testdriver.New(t, top, testdriver.Partitions(4))
@@ -108,13 +109,13 @@ func TestEachPartitionHasABufferOfItsOwn(t *testing.T) {
 	assert.Equal(t, "k2=v@2", taken(d, results), "the others' stream times have not moved")
 }
 
-func TestAFullBufferThatMayNotSendEarlyStops(t *testing.T) {
+func TestBuffer_StopWhenFull(t *testing.T) {
 	for want, buffer := range map[string]table.Buffer{
 		"3 of 2 records and 106 bytes":       table.MaxRecords(2).StopWhenFull(),
 		"3 records and 106 of 80 bytes":      table.MaxBytes(80).StopWhenFull(),
 		"3 of 2 records and 106 of 80 bytes": table.MaxRecords(2).Bytes(80).EmitEarly().StopWhenFull(),
 	} {
-		d := drive(t, suppressed(buffer))
+		d := drive(t, suppressNode(buffer))
 		send(d, texts, "a=1@0", "b=1@9")
 		send(d, texts, "c=1@10") // a is due
 		send(d, texts, "c=2@11")
@@ -129,16 +130,16 @@ func TestAFullBufferThatMayNotSendEarlyStops(t *testing.T) {
 
 func ms0(n int64) time.Time { return time.UnixMilli(n) }
 
-func TestABufferBoundedByBytesSendsTheOldest(t *testing.T) {
-	d := drive(t, suppressed(table.MaxBytes(70)))
+func TestBuffer_BoundedByBytesSendsTheOldest(t *testing.T) {
+	d := drive(t, suppressNode(table.MaxBytes(70)))
 	send(d, texts, "a=1@3", "b=1@2", "c=1@1")
 	assert.Equal(t, "c=1@1", taken(d, results))
 	send(d, texts, "a="+strings.Repeat("x", 100)+"@4")
 	assert.Equal(t, "b=1@2 a="+strings.Repeat("x", 100)+"@4", taken(d, results), "until it fits")
 }
 
-// TestAJoinSeesWhatSuppressHasSent, whatever has happened in between.
-func TestAJoinSeesWhatSuppressHasSent(t *testing.T) {
+// TestSuppressFor_JoinReadsWhatWasSent, whatever has happened in between.
+func TestSuppressFor_JoinReadsWhatWasSent(t *testing.T) {
 	asks := stream.NewTopic("asks", serde.String, serde.String)
 	d := drive(t, func(b *stream.Builder) {
 		held := table.SuppressFor(table.From(b, texts, "t"), ms(10), "held", table.Unbounded())
@@ -164,12 +165,12 @@ func TestAJoinSeesWhatSuppressHasSent(t *testing.T) {
 	assert.Equal(t, "a=false@0", ask("a"))
 }
 
-// TestTheChangelogOfABufferIsThatOfKafkaStreams: header and bytes, and a tombstone for what was sent.
-func TestTheChangelogOfABufferIsThatOfKafkaStreams(t *testing.T) {
-	d := drive(t, suppressed(table.Unbounded()))
+// TestSuppressFor_ChangelogIsThatOfKafkaStreams: header and bytes, and a tombstone for what was sent.
+func TestSuppressFor_ChangelogIsThatOfKafkaStreams(t *testing.T) {
+	d := drive(t, suppressNode(table.Unbounded()))
 	testdriver.Input(d, texts).At(ms0(5)).Header("h", []byte("1")).Send("a", "x")
 	send(d, texts, "b=y@15")
-	out := testdriver.Output(d, stream.NewTopic("testdriver-held-changelog", serde.String, serde.Bytes)).Take()
+	out := testdriver.Output(d, stream.NewTopic("testdriver-held-changelog", serde.String, serde.Bytes)).Read()
 	require.Len(t, out, 3)
 	three := stream.Headers{{Name: "v", Value: []byte{3}}}
 	assert.Equal(t, three, out[0].Headers)
@@ -182,7 +183,7 @@ func TestTheChangelogOfABufferIsThatOfKafkaStreams(t *testing.T) {
 	assert.Equal(t, three, out[2].Headers)
 }
 
-func TestAFilterAfterSuppressKnowsWhatWasSent(t *testing.T) {
+func TestSuppressFor_FilterBehindKnowsWhatWasSent(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		held := table.SuppressFor(table.From(b, texts, "t"), ms(10), "held", table.Unbounded())
 		stream.To(table.ToStream(table.Filter(held, startsWithX)), results)
@@ -193,7 +194,19 @@ func TestAFilterAfterSuppressKnowsWhatWasSent(t *testing.T) {
 	assert.Empty(t, taken(d, results), "no row before, none now")
 }
 
-func TestMistakesOfSuppressions(t *testing.T) {
+// TestSuppressFor_OldValuesDoNotDependOnOtherSteps has another step group the rows of the same
+// suppressed table, which sees the old values that Kafka Streams has.
+func TestSuppressFor_OldValuesDoNotDependOnOtherSteps(t *testing.T) {
+	d := drive(t, func(b *stream.Builder) {
+		suppressed := table.SuppressFor(table.From(b, texts, "t"), ms(10), "buffer", table.Unbounded())
+		stream.To(table.ToStream(table.Filter(suppressed, startsWithX)), results)
+		table.CountRows(table.GroupBy(suppressed, func(k, v string) (string, string, bool) { return v, k, true }), "n")
+	})
+	send(d, texts, "a=x@0", "b=1@10", "a=1@11", "a=2@12", "b=2@22")
+	assert.Equal(t, "a=x@0 a@12", taken(d, results))
+}
+
+func TestSuppressFor_Mistakes(t *testing.T) {
 	for want, f := range map[string]func(t text){
 		"its table keeps versions": func(t text) {
 			v := table.Materialize(t, "v", store.Versions(time.Hour))
@@ -202,11 +215,11 @@ func TestMistakesOfSuppressions(t *testing.T) {
 		"its buffer is zero":            func(t text) { table.SuppressFor(t, ms(1), "s", table.Buffer{}) },
 		"at most 0 records":             func(t text) { table.SuppressFor(t, ms(1), "s", table.MaxRecords(0)) },
 		"at most -1 bytes":              func(t text) { table.SuppressFor(t, ms(1), "s", table.MaxBytes(-1)) },
-		"back for -1ms":                 func(t text) { table.SuppressFor(t, ms(-1), "s", table.Unbounded()) },
+		"buffers changes for -1ms":      func(t text) { table.SuppressFor(t, ms(-1), "s", table.Unbounded()) },
 		"its name is empty":             func(t text) { table.SuppressFor(t, ms(1), "", table.Unbounded()) },
 		"store.OnDemand does not apply": func(t text) { table.SuppressFor(t, ms(1), "s", table.Unbounded(), store.OnDemand()) },
 		`store "t" exists`:              func(t text) { table.SuppressFor(t, ms(1), "t", table.Unbounded()) },
-		"it is named \"s\" already":     func(t text) { table.SuppressFor(t, ms(1), "s", table.Unbounded()).Named("x") },
+		"it already has the name \"s\"": func(t text) { table.SuppressFor(t, ms(1), "s", table.Unbounded()).Named("x") },
 	} {
 		b := stream.NewBuilder()
 		f(table.From(b, texts, "t"))
@@ -214,58 +227,6 @@ func TestMistakesOfSuppressions(t *testing.T) {
 		require.Error(t, err, want)
 		assert.Contains(t, err.Error(), want)
 		assert.Contains(t, err.Error(), "suppress_test.go:")
-	}
-}
-
-// TestOracleSuppressFor recomputes what is held back from the list of all changes.
-func TestOracleSuppressFor(t *testing.T) {
-	r := random(t)
-	for range 20 {
-		wait, most := r.Int64N(20), 1+r.IntN(6)
-		buffer := table.Unbounded()
-		if bounded := r.IntN(2) == 0; bounded {
-			buffer = table.MaxRecords(most)
-		} else {
-			most = 1 << 30
-		}
-		d := drive(t, func(b *stream.Builder) {
-			stream.To(table.ToStream(table.SuppressFor(table.From(b, texts, "t"), ms(wait), "held", buffer)), results)
-		})
-		type place struct {
-			key   string
-			first int64
-			last  string
-		}
-		var held []place
-		var now int64
-		for range 150 {
-			key, at := string(rune('a'+r.IntN(8))), now+r.Int64N(12)-8
-			at = max(at, 0)
-			now = max(now, at)
-			x := fmt.Sprintf("%s=%d@%d", key, r.IntN(100), at)
-			if r.IntN(5) == 0 {
-				x = fmt.Sprintf("%s@%d", key, at)
-			}
-			send(d, texts, x)
-			if i := slices.IndexFunc(held, func(p place) bool { return p.key == key }); i >= 0 {
-				held[i].last = x
-			} else {
-				held = append(held, place{key, at, x})
-			}
-			slices.SortFunc(held, func(x, y place) int { return cmp.Or(cmp.Compare(x.first, y.first), cmp.Compare(x.key, y.key)) })
-			var want []string
-			for len(held) > 0 && (held[0].first <= now-wait || len(held) > most) {
-				want = append(want, held[0].last)
-				held = held[1:]
-			}
-			require.Equal(t, strings.Join(want, " "), taken(d, results), "after %s", x)
-			switch r.IntN(30) {
-			case 0:
-				d.Restart()
-			case 1:
-				d.Wipe()
-			}
-		}
 	}
 }
 
@@ -283,8 +244,9 @@ func countsIn(b *stream.Builder, w window.Any, opts ...store.Option) table.KTabl
 	return table.CountWindows(stream.GroupByKey(stream.From(b, texts)), w, "n", opts...)
 }
 
-// TestFinalResultsAreFinal at the very time at which a sliding window or a session may still change; Kafka Streams sends it then, and again.
-func TestFinalResultsAreFinal(t *testing.T) {
+// TestSuppressUntilClose_ResultsAreFinal at the very time at which a sliding window or a session
+// may still change; Kafka Streams sends it then, and again.
+func TestSuppressUntilClose_ResultsAreFinal(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		w    window.Any
@@ -312,8 +274,9 @@ func TestFinalResultsAreFinal(t *testing.T) {
 	}
 }
 
-// TestFinalResultsOfWhatFollowsFromWindows: whatever stands between the windows and the suppression.
-func TestFinalResultsOfWhatFollowsFromWindows(t *testing.T) {
+// TestSuppressUntilClose_OfTablesDerivedFromWindows: whatever stands between the windows and the
+// suppression.
+func TestSuppressUntilClose_OfTablesDerivedFromWindows(t *testing.T) {
 	w := window.Tumbling(ms(10)).Grace(ms(5))
 	for name, f := range map[string]func(b *stream.Builder) table.KTable[windowKey, int64]{
 		"filter": func(b *stream.Builder) table.KTable[windowKey, int64] {
@@ -342,17 +305,18 @@ func TestFinalResultsOfWhatFollowsFromWindows(t *testing.T) {
 	}
 }
 
-// TestTheChangelogOfFinalResultsIsThatOfKafkaStreams: keys with the start of their window, and the window's end as buffer time.
-func TestTheChangelogOfFinalResultsIsThatOfKafkaStreams(t *testing.T) {
+// TestSuppressUntilClose_ChangelogIsThatOfKafkaStreams: keys with the start of their window, and
+// the window's end as buffer time.
+func TestSuppressUntilClose_ChangelogIsThatOfKafkaStreams(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) { finals(countsIn(b, window.Tumbling(ms(10)))) })
 	send(d, texts, "a=v@253")
-	out := testdriver.Output(d, stream.NewTopic("testdriver-final-changelog", serde.Bytes, serde.Bytes)).Take()
+	out := testdriver.Output(d, stream.NewTopic("testdriver-final-changelog", serde.Bytes, serde.Bytes)).Read()
 	require.Len(t, out, 1)
 	assert.Equal(t, "61"+"00000000000000fa", hex.EncodeToString(out[0].Key))
 	assert.Equal(t, "0000000000000104", hex.EncodeToString(out[0].Value[len(out[0].Value)-8:]))
 }
 
-func TestMistakesOfFinalResults(t *testing.T) {
+func TestSuppressUntilClose_Mistakes(t *testing.T) {
 	w := window.Tumbling(ms(10))
 	for want, f := range map[string]func(b *stream.Builder){
 		"would send results before they are final": func(b *stream.Builder) { table.SuppressUntilClose(countsIn(b, w), "s", table.MaxRecords(5)) },
@@ -381,7 +345,7 @@ func throttled(b *stream.Builder) text {
 	return table.Throttle(table.From(b, texts, "t"), time.Minute, "calm")
 }
 
-func TestThrottleSendsAtEachIntervalOfTheClock(t *testing.T) {
+func TestThrottle_SendsAtEachIntervalOfTheClock(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) { stream.To(table.ToStream(throttled(b)), results) })
 	send(d, texts, "a=1@5", "b=1@1", "a=2@3", "b@900000")
 	assert.Empty(t, taken(d, results), "stream time does not matter")
@@ -397,7 +361,7 @@ func TestThrottleSendsAtEachIntervalOfTheClock(t *testing.T) {
 	assert.Equal(t, "a=3@7", taken(d, results), "it survives a crash")
 }
 
-func TestThrottleSendsNetChanges(t *testing.T) {
+func TestThrottle_SendsNetChanges(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) {
 		calm := throttled(b)
 		stream.To(table.ToStream(calm), results)
@@ -412,15 +376,16 @@ func TestThrottleSendsNetChanges(t *testing.T) {
 	assert.Equal(t, "x=+2@3 x=+2-2+4@6", taken(d, groups), "what was added is taken away")
 }
 
-func TestMistakesOfThrottle(t *testing.T) {
+func TestThrottle_Mistakes(t *testing.T) {
 	b := stream.NewBuilder()
 	table.Throttle(table.From(b, texts, "t"), time.Microsecond, "s")
 	_, err := b.Build()
 	require.ErrorContains(t, err, "the shortest interval is 1ms")
 }
 
-// TestASessionMayComeAgainLonger when a late record joins it to one that is open, as in Kafka Streams.
-func TestASessionMayComeAgainLonger(t *testing.T) {
+// TestSuppressUntilClose_SessionMayComeAgainLonger when a late record joins it to one that is open,
+// as in Kafka Streams.
+func TestSuppressUntilClose_SessionMayComeAgainLonger(t *testing.T) {
 	d := drive(t, func(b *stream.Builder) { finals(countsIn(b, window.Sessions(ms(5)), store.Retention(time.Hour))) })
 	send(d, texts, "a=v@0", "a=v@4", "a=v@12", "a=v@8", "b=v@40")
 	assert.Equal(t, "a[0-4]=2@4 a[0-12]=4@12", taken(d, results))

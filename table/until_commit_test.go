@@ -35,7 +35,7 @@ func concatenated(opts ...store.Option) func(b *stream.Builder) text {
 	}
 }
 
-func TestUntilCommitSendsOneUpdateForEachKey(t *testing.T) {
+func TestUntilCommit_SendsOneUpdatePerKey(t *testing.T) {
 	for name, f := range map[string]func(b *stream.Builder) text{
 		"Aggregate": concatenated(store.UntilCommit()),
 		"in memory": concatenated(store.UntilCommit(), store.InMemory()),
@@ -62,7 +62,7 @@ func TestUntilCommitSendsOneUpdateForEachKey(t *testing.T) {
 	}
 }
 
-func TestUntilCommitForTablesOfATopic(t *testing.T) {
+func TestUntilCommit_TablesOfATopic(t *testing.T) {
 	for name, f := range map[string]func(b *stream.Builder) text{
 		"From":    func(b *stream.Builder) text { return table.From(b, texts, "t", store.UntilCommit()) },
 		"ToTable": func(b *stream.Builder) text { return table.ToTable(stream.From(b, texts), "t", store.UntilCommit()) },
@@ -82,7 +82,7 @@ func TestUntilCommitForTablesOfATopic(t *testing.T) {
 	}
 }
 
-func TestUntilCommitKeepsTheHeadersOfTheNewestRecord(t *testing.T) {
+func TestUntilCommit_HeadersOfTheNewestRecord(t *testing.T) {
 	d := manual(t, func(b *stream.Builder) { stream.To(table.ToStream(concatenated(store.UntilCommit())(b)), results) })
 	in := testdriver.Input(d, texts)
 	in.At(ms0(9)).Header("h", []byte("1")).Send("a", "1")
@@ -90,15 +90,15 @@ func TestUntilCommitKeepsTheHeadersOfTheNewestRecord(t *testing.T) {
 	in.At(ms0(8)).Header("h", []byte("3")).Send("b", "1")
 	in.Send("b", "2")
 	d.Commit()
-	out := testdriver.Output(d, results).Take()
+	out := testdriver.Output(d, results).Read()
 	require.Len(t, out, 2)
 	assert.Equal(t, stream.Headers{{Name: "h", Value: []byte("2")}, {Name: "n"}}, out[0].Headers)
 	assert.EqualValues(t, 9, out[0].Time.UnixMilli(), "the row's")
 	assert.Empty(t, out[1].Headers)
 }
 
-// TestUntilCommitSendsWhatWasSentLastAsOldValue: a filter after it knows whether its rows have changed.
-func TestUntilCommitSendsWhatWasSentLastAsOldValue(t *testing.T) {
+// TestUntilCommit_OldValueIsWhatWasSentLast: a filter after it knows whether its rows have changed.
+func TestUntilCommit_OldValueIsWhatWasSentLast(t *testing.T) {
 	d := manual(t, func(b *stream.Builder) {
 		agg := concatenated(store.UntilCommit())(b)
 		stream.To(table.ToStream(table.Filter(agg, func(_, a string) bool { return len(a)%2 == 0 })), results)
@@ -114,8 +114,9 @@ func TestUntilCommitSendsWhatWasSentLastAsOldValue(t *testing.T) {
 	assert.Equal(t, "a@7", taken(d, results))
 }
 
-// TestWhatIsHeldBackFlowsThroughOneCommit: through tables that hold back themselves, and through a repartition topic.
-func TestWhatIsHeldBackFlowsThroughOneCommit(t *testing.T) {
+// TestUntilCommit_ChainFlushesInOneCommit: through tables that hold back themselves, and through a
+// repartition topic.
+func TestUntilCommit_ChainFlushesInOneCommit(t *testing.T) {
 	d := manual(t, func(b *stream.Builder) {
 		first := table.Count(stream.GroupByKey(stream.From(b, texts)), "first", store.UntilCommit())
 		even := stream.GroupBy(table.ToStream(first), func(_ string, n int64) string { return fmt.Sprint(n%2 == 0) })
@@ -138,7 +139,7 @@ func TestWhatIsHeldBackFlowsThroughOneCommit(t *testing.T) {
 	assert.Equal(t, "true=2@5", taken(d, sums))
 }
 
-func TestUntilCommitLosesNothingInACrash(t *testing.T) {
+func TestUntilCommit_SurvivesCrash(t *testing.T) {
 	for name, crash := range map[string]func(*testdriver.Driver){"crash": (*testdriver.Driver).Restart, "disk lost": (*testdriver.Driver).Wipe} {
 		t.Run(name, func(t *testing.T) {
 			d := manual(t, func(b *stream.Builder) { stream.To(table.ToStream(concatenated(store.UntilCommit())(b)), results) }, testdriver.Partitions(3))
@@ -154,8 +155,8 @@ func TestUntilCommitLosesNothingInACrash(t *testing.T) {
 	}
 }
 
-// TestAJoinReadsTheNewestRow: what is held back is what is sent, not the store.
-func TestAJoinReadsTheNewestRow(t *testing.T) {
+// TestUntilCommit_JoinReadsTheNewestRow: what is held back is what is sent, not the store.
+func TestUntilCommit_JoinReadsTheNewestRow(t *testing.T) {
 	asks := stream.NewTopic("asks", serde.String, serde.String)
 	d := manual(t, func(b *stream.Builder) {
 		agg := concatenated(store.UntilCommit())(b)
@@ -166,22 +167,22 @@ func TestAJoinReadsTheNewestRow(t *testing.T) {
 	assert.Equal(t, "a=12@3", taken(d, results))
 }
 
-// TestWhatIsHeldBackIsBounded: with more keys than memory for them, all is sent early.
-func TestWhatIsHeldBackIsBounded(t *testing.T) {
+// TestUntilCommit_MemoryIsBounded: with more keys than memory for them, all is sent early.
+func TestUntilCommit_MemoryIsBounded(t *testing.T) {
 	d := manual(t, func(b *stream.Builder) { stream.To(table.ToStream(concatenated(store.UntilCommit())(b)), results) })
 	in, name := testdriver.Input(d, texts).At(ms0(1)), strings.Repeat("k", 5000)
 	for i := range 1000 {
 		in.Send(fmt.Sprint(name, i), "1")
 		in.Send(fmt.Sprint(name, i), "2")
 	}
-	n := len(testdriver.Output(d, results).Take())
+	n := len(testdriver.Output(d, results).Read())
 	assert.InDelta(t, 4<<20/5160, n, 2, "4 MB of keys have been sent")
 	d.Commit()
-	assert.InDelta(t, 1000-n, len(testdriver.Output(d, results).Take()), 1, "one key may be among both")
+	assert.InDelta(t, 1000-n, len(testdriver.Output(d, results).Read()), 1, "one key may be among both")
 }
 
-// TestProcessorsAfterACommitGetTheTimeOfTheRecord that was held back, for what they make of it.
-func TestProcessorsAfterACommitGetTheTimeOfTheRecord(t *testing.T) {
+// TestUntilCommit_ProcessorsBehindSeeTheTimeOfTheRecord that was held back, for what they make of it.
+func TestUntilCommit_ProcessorsBehindSeeTheTimeOfTheRecord(t *testing.T) {
 	d := manual(t, func(b *stream.Builder) {
 		s := table.ToStream(concatenated(store.UntilCommit())(b))
 		p := stream.Process(s, "p", func(c *stream.Context[string, string]) (func(record) error, error) {
@@ -208,7 +209,7 @@ func (s *said) Fatalf(format string, args ...any) {
 	panic(s)
 }
 
-func TestAnErrorAfterACommitNamesItsStep(t *testing.T) {
+func TestUntilCommit_ErrorBehindNamesItsStep(t *testing.T) {
 	b := stream.NewBuilder()
 	agg := table.ToStream(concatenated(store.UntilCommit())(b))
 	stream.To(stream.MapValues(agg, func(string) string { panic("broken") }).Named("breaks"), results)
@@ -222,17 +223,17 @@ func TestAnErrorAfterACommitNamesItsStep(t *testing.T) {
 	assert.Contains(t, s.fatal, "panic: broken")
 }
 
-func TestMistakesOfUntilCommit(t *testing.T) {
+func TestUntilCommit_Mistakes(t *testing.T) {
 	b := stream.NewBuilder()
 	table.From(b, texts, "t", store.OnDemand(), store.UntilCommit())
 	table.SuppressFor(table.From(b, texts, "u"), time.Second, "s", table.Unbounded(), store.UntilCommit())
 	_, err := b.Build()
 	require.Error(t, err)
-	assert.Contains(t, err.Error(), "store.UntilCommit needs the store that store.OnDemand may do without")
+	assert.Contains(t, err.Error(), "store.UntilCommit needs a store, which store.OnDemand leaves out")
 	assert.Contains(t, err.Error(), "store.UntilCommit does not apply")
 }
 
-func TestUntilCommitForGroupsOfRows(t *testing.T) {
+func TestUntilCommit_GroupsOfRows(t *testing.T) {
 	d := manual(t, func(b *stream.Builder) {
 		n := table.CountRows(byFirst(table.From(b, texts, "rows")), "n", store.UntilCommit()).DeleteWhen(func(_ string, n int64) bool { return n == 0 })
 		stream.To(table.ToStream(n), sums)
@@ -254,7 +255,7 @@ func windowsText[V any](t table.KTable[windowKey, V]) {
 	stream.To(s, results)
 }
 
-func TestUntilCommitForWindows(t *testing.T) {
+func TestUntilCommit_Windows(t *testing.T) {
 	for name, w := range map[string]window.Any{
 		"hopping": window.Hopping(ms(10), ms(5)), "sliding": window.Sliding(ms(3)), "sessions": window.Sessions(ms(4)),
 	} {
@@ -304,7 +305,7 @@ func TestUntilCommitForWindows(t *testing.T) {
 	}
 }
 
-func TestSessionsThatAreHeldBackHaveHeaders(t *testing.T) {
+func TestUntilCommit_SessionsHaveHeaders(t *testing.T) {
 	d := manual(t, func(b *stream.Builder) {
 		windowsText(table.CountWindows(stream.GroupByKey(stream.From(b, texts)), window.Sessions(ms(4)), "n", store.UntilCommit()))
 	})
@@ -312,13 +313,13 @@ func TestSessionsThatAreHeldBackHaveHeaders(t *testing.T) {
 	in.At(ms0(1)).Header("h", []byte("1")).Send("a", "v")
 	in.At(ms0(3)).Header("h", []byte("2")).Send("a", "v")
 	d.Commit()
-	out := testdriver.Output(d, results).Take()
+	out := testdriver.Output(d, results).Read()
 	require.Len(t, out, 1)
 	assert.Equal(t, "a[1-3]", out[0].Key)
 	assert.Equal(t, stream.Headers{{Name: "h", Value: []byte("2")}}, out[0].Headers)
 }
 
-func TestUntilCommitForCogroups(t *testing.T) {
+func TestUntilCommit_Cogroups(t *testing.T) {
 	others := stream.NewTopic("others", serde.String, serde.String)
 	join := func(_, v, agg string) string { return agg + v }
 	d := manual(t, func(b *stream.Builder) {
@@ -333,8 +334,8 @@ func TestUntilCommitForCogroups(t *testing.T) {
 	assert.ElementsMatch(t, []string{"a=1235@15", "b=4@4", "a[0-10]=123@3", "b[0-10]=4@4", "a[10-20]=5@15"}, strings.Fields(taken(d, results)))
 }
 
-// TestFinalResultsOfWindowsThatAreHeldBack: what is sent at a commit is what closes windows then.
-func TestFinalResultsOfWindowsThatAreHeldBack(t *testing.T) {
+// TestUntilCommit_FinalResultsOfWindows: what is sent at a commit is what closes windows then.
+func TestUntilCommit_FinalResultsOfWindows(t *testing.T) {
 	d := manual(t, func(b *stream.Builder) { finals(countsIn(b, window.Tumbling(ms(10)), store.UntilCommit())) })
 	send(d, texts, "a=v@1", "a=v@2", "b=v@3", "b=v@12")
 	assert.Empty(t, taken(d, results))

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
@@ -17,7 +18,7 @@ import (
 
 func withVersions(history int64) store.Option { return store.Versions(ms(history)) }
 
-func TestTablesThatKeepVersions(t *testing.T) {
+func TestVersions_Tables(t *testing.T) {
 	updates := []string{"a=x1@100", "a=x3@300", "a=o2@200", "a@250", "a=x4@100", "b=x@1250", "a=x0@249", "a=o9@250", "=x@1"}
 	for _, tt := range []struct {
 		name string
@@ -55,7 +56,7 @@ func TestTablesThatKeepVersions(t *testing.T) {
 	}
 }
 
-func TestVersionsAreReadAsOfATime(t *testing.T) {
+func TestVersions_ReadAsOfATime(t *testing.T) {
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n, " partitions"), func(t *testing.T) {
 			b := stream.NewBuilder()
@@ -90,25 +91,25 @@ func TestVersionsAreReadAsOfATime(t *testing.T) {
 	}
 }
 
-var numberTexts = stream.NewTopic("number-texts", texts.Plan().Key, texts.Plan().Value)
+var numberTexts = stream.NewTopic("number-texts", serde.String, serde.String)
 
-func TestMistakesOfVersionedTables(t *testing.T) {
+func TestVersions_Mistakes(t *testing.T) {
 	for want, f := range map[string]func(b *stream.Builder){
-		"store.Versions goes with none of store.OnDemand": func(b *stream.Builder) {
+		"store.Versions excludes store.OnDemand": func(b *stream.Builder) {
 			table.From(b, texts, "t", withVersions(1), store.OnDemand())
 		},
-		"store.Versions goes with none of store.OnDemand, store.UntilCommit and store.SourceIsChangelog": func(b *stream.Builder) {
+		"store.Versions excludes store.OnDemand, store.UntilCommit and store.SourceIsChangelog": func(b *stream.Builder) {
 			table.From(b, texts, "t", withVersions(1), store.SourceIsChangelog())
 		},
 		"store.Versions has a history of 0s":               func(b *stream.Builder) { table.From(b, texts, "t", store.Versions(0)) },
 		"store.Versions has a history of 1ns, which is no": func(b *stream.Builder) { table.From(b, texts, "t", store.Versions(1)) },
 		"store.Versions is given twice: 1ms and 2ms":       func(b *stream.Builder) { table.From(b, texts, "t", withVersions(1), withVersions(2)) },
 		"option store.Versions does not apply here":        func(b *stream.Builder) { table.Count(stream.GroupByKey(stream.From(b, texts)), "n", withVersions(1)) },
-		"keeps a store of another kind; refer to it with table.VersionedStore": func(b *stream.Builder) {
+		"has a store of another kind; refer to it with table.VersionedStore": func(b *stream.Builder) {
 			tab := table.From(b, texts, "t", withVersions(1))
 			stream.Process(stream.From(b, numberTexts), "p", func(*stream.Context[string, string]) (func(record) error, error) { return nil, nil }, tab.Store())
 		},
-		"keeps a store of another kind; refer to it with KTable.Store": func(b *stream.Builder) {
+		"has a store of another kind; refer to it with KTable.Store": func(b *stream.Builder) {
 			tab := table.From(b, texts, "t")
 			stream.Process(stream.From(b, numberTexts), "p", func(*stream.Context[string, string]) (func(record) error, error) { return nil, nil }, table.VersionedStore(tab))
 		},
@@ -133,7 +134,7 @@ func ExampleVersionedStore() {
 	// Output: 3 5000 <nil>
 }
 
-func TestVersionsOfAnAggregation(t *testing.T) {
+func TestVersions_OfAnAggregation(t *testing.T) {
 	b := stream.NewBuilder()
 	n := table.Materialize(table.Count(stream.GroupByKey(stream.From(b, texts)), "n"), "versions", withVersions(1000))
 	stream.To(join.StreamTable(stream.From(b, numberTexts), n, "j", func(_ string, n int64) int64 { return n }), sums)

@@ -6,21 +6,28 @@ import (
 	"github.com/millstream-go/millstream/window"
 )
 
-// CountWindows returns the table of how many records each key has in each window, kept in a window or session store of that name. A row's
-// time is the greatest of its records' times; that of a session is its end. Every record changes its row, or several, and each change
-// is sent on, unless w says OnClose. Records without a key, and parts of records that come when their window is closed, are dropped
-// and counted. A record without a value counts, but not in sliding windows, which drop it. If keys have changed since the records were
-// read, they go through the topic <application>-<name>-repartition first, or one named by the grouping.
+// CountWindows returns a table with the number of records of each key in each window, in a window
+// or session store of the given name. The time of a row is the greatest time of its records; that
+// of a session is its end. Every record changes one or several rows, and each change is sent on,
+// unless w has OnClose. A record without a key is dropped and counted. So is a record whose window
+// is closed when it arrives; one with several windows is dropped for the closed ones only. A record
+// without a value counts, except in sliding windows, which drop it. If keys have changed since the
+// records were read, the records first go through the topic <application>-<name>-repartition, or
+// one named after the grouping.
 //
-// A session that grows is a new row: the old one is deleted, and sent as a tombstone, before. So are the sessions that a record merges.
-// Changes of sessions carry no headers, unless w says OnClose or the store is one with store.UntilCommit, as in Kafka Streams.
+// A session that grows becomes a new row: the old row is deleted first, and sent as a tombstone.
+// The same happens to sessions that a record merges. Changes of sessions have no headers, unless w
+// has OnClose or the store has store.UntilCommit, as in Kafka Streams.
 //
 // Options: InMemory, NoChangelog, TopicConfig, Retention, UntilCommit.
-func CountWindows[K, V any](g stream.Grouped[K, V], w window.Any, name string, opts ...store.Option) KTable[window.Key[K], int64] {
-	return result[window.Key[K], int64](aggregated(g, "table.CountWindows", "count-windows", w, name, opts, folds[K, V, int64]{
-		start: Zero[int64],
-		add:   func(_ K, _ V, n int64, _ bool) int64 { return n + 1 },
-		merge: func(_ K, a, b int64) int64 { return a + b },
-		bare:  true,
-	}))
+func CountWindows[K, V any](
+	g stream.Grouped[K, V], w window.Any, name string, opts ...store.Option,
+) KTable[window.Key[K], int64] {
+	return result[window.Key[K], int64](windowedNode(g, "table.CountWindows", "count-windows", w, name, opts,
+		windowedFuncs[K, V, int64]{
+			zero:        Zero[int64],
+			add:         func(_ K, _ V, n int64, _ bool) int64 { return n + 1 },
+			merge:       func(_ K, a, b int64) int64 { return a + b },
+			acceptsNull: true,
+		}))
 }

@@ -6,13 +6,17 @@ import (
 	"github.com/millstream-go/millstream/window"
 )
 
-// ReduceWindows returns the table in which the values that a key has in a window are folded into one by f, kept in a store of that name.
-// The first value of a window is its row as it is. Sessions that merge are folded by f, too: the older one is agg. Records without a value are
-// dropped and counted. It is CountWindows otherwise.
+// ReduceWindows returns a table with one value for each key and window, which f computes from the
+// key's values in the window. The first value of a window becomes the row unchanged. When sessions
+// merge, f combines their values, with the older one as agg. The rows are in a store of the given
+// name. Records without a value are dropped and counted. Everything else is as in CountWindows.
 //
-// f may change agg and return it, if values are pointers, maps or slices: agg belongs to it. v may be shared with other steps.
-func ReduceWindows[K, V any](g stream.Grouped[K, V], w window.Any, name string, f func(agg, v V) V, opts ...store.Option) KTable[window.Key[K], V] {
-	n := aggregated(g, "table.ReduceWindows", "reduce-windows", w, name, opts, folds[K, V, V]{
+// f may change agg and return it if values are pointers, maps or slices: nothing else refers to it.
+// It must not change v, which other steps may share.
+func ReduceWindows[K, V any](
+	g stream.Grouped[K, V], w window.Any, name string, f func(agg, v V) V, opts ...store.Option,
+) KTable[window.Key[K], V] {
+	node := windowedNode(g, "table.ReduceWindows", "reduce-windows", w, name, opts, windowedFuncs[K, V, V]{
 		add: func(_ K, v, agg V, row bool) V {
 			if !row {
 				return v
@@ -21,5 +25,5 @@ func ReduceWindows[K, V any](g stream.Grouped[K, V], w window.Any, name string, 
 		},
 		merge: func(_ K, a, b V) V { return f(a, b) },
 	})
-	return result[window.Key[K], V](n.KeepValue(0).Funcs(f))
+	return result[window.Key[K], V](node.InheritValueSerde(0).CheckFuncs(f))
 }

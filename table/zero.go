@@ -1,6 +1,6 @@
 package table
 
-// Zero returns the zero value of A: where an aggregation starts, when it starts with nothing.
+// Zero returns the zero value of A. Use it for aggregations that start with nothing.
 //
 //	table.Aggregate(orders, "spent", table.Zero, func(_ string, o Order, cents int64) int64 { return cents + o.Cents })
 func Zero[A any]() A {

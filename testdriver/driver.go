@@ -5,14 +5,15 @@
 //	in.Send("anna", Order{Cents: 250})
 //	assert.Equal(t, map[string]int64{"anna": 250}, testdriver.Table(out))
 //
-// It runs the tasks that the runtime runs, one for each sub-topology and partition, with the partitions that Kafka would choose,
-// internal topics and changelogs included. Everything goes through bytes, so serdes are exercised. Whatever a call sets off has
-// happened when the call returns: there are no goroutines. Records are processed one at a time over all tasks, the lowest
-// time first. With one partition, which is the default, all sub-topologies share stream time; with more, each task has its own, as in a
-// running App.
+// It runs the same tasks as an App, one for each sub-topology and partition, with the partitions
+// that Kafka would choose, internal topics and changelogs included. All records are encoded and
+// decoded, so serdes are tested, too. When a call returns, everything that it caused has happened:
+// there are no goroutines. Records are processed one at a time over all tasks, the one with the
+// lowest time first. With one partition, the default, all sub-topologies share stream time. With
+// more, each task has its own, as in a running App.
 //
-// What it does not have: rebalances, brokers that fail, and time that passes by itself. Package testdriver/broker has
-// an in-process Kafka for tests of whole Apps.
+// It does not have rebalances, failing brokers, and time that passes by itself. Package
+// testdriver/broker has an in-process Kafka for tests of whole Apps.
 package testdriver
 
 import (
@@ -26,9 +27,9 @@ import (
 	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
-	"github.com/millstream-go/millstream/internal/task"
-	"github.com/millstream-go/millstream/store"
-	"github.com/millstream-go/millstream/store/memory"
+	"github.com/millstream-go/millstream/internal/runtime/task"
+	"github.com/millstream-go/millstream/internal/storage"
+	"github.com/millstream-go/millstream/internal/storage/memtable"
 	"github.com/millstream-go/millstream/topology"
 )
 
@@ -40,13 +41,14 @@ type TB interface {
 	Cleanup(func())
 }
 
-// Driver runs a topology for a test. Not for use by several goroutines. Methods that return no error end the test with Fatalf when something
-// goes wrong; after an error of the program the driver is unusable, and says so.
+// Driver runs a topology for a test. It is not safe for concurrent use. Methods without an error
+// result end the test with Fatalf if something fails. After an error of the program every use of
+// the driver is an error.
 type Driver struct {
-	t   TB
-	g   *graph.Graph
-	opt options
-	now time.Time
+	test    TB
+	graph   *graph.Graph
+	options options
+	now     time.Time
 
 	counts    map[string]int // partitions of topics that are known, by full name
 	logs      map[string]*log
@@ -55,8 +57,8 @@ type Driver struct {
 	tasks     []*task.Task    // of the others, by sub-topology, then partition
 	readers   map[kafka.TopicPartition]*task.Task
 	pending   []delivery
-	stores    map[string][]store.Engine // by partition
-	budget    *memory.Budget
+	stores    map[string][]storage.Engine // by partition
+	budget    *memtable.Budget
 	committed map[kafka.TopicPartition]kafka.OffsetMeta
 	commits   int
 	dropped   map[string]int
@@ -68,11 +70,11 @@ type Driver struct {
 
 // delivery is a record on its way from a log to a task.
 type delivery struct {
-	tp kafka.TopicPartition
-	r  *record
+	tp     kafka.TopicPartition
+	record *record
 }
 
-// New returns a driver for top, whose tasks have started. It is closed when the test ends.
+// New returns a driver for top, with its tasks started. It is closed at the end of the test.
 func New(t TB, top *topology.Topology, opts ...Option) *Driver {
 	t.Helper()
 	d, err := open(t, top, opts)
@@ -92,44 +94,47 @@ func open(t TB, top *topology.Topology, opts []Option) (*Driver, error) {
 	if top == nil {
 		return nil, errors.New("the topology is nil; did Build return an error?")
 	}
-	d := &Driver{
-		t: t, g: top.Graph(), logs: map[string]*log{}, internal: map[string]bool{}, budget: memory.NewBudget(64 << 20),
-		committed: map[kafka.TopicPartition]kafka.OffsetMeta{}, dropped: map[string]int{}, stores: map[string][]store.Engine{},
-		opt: options{
-			start: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), partitions: 1, byTopic: map[string]int{}, application: "testdriver",
-			maxRecord: 1048588 - 88,
+	driver := &Driver{
+		test: t, graph: (*graph.Handle)(top).Graph(), logs: map[string]*log{}, internal: map[string]bool{},
+		budget:    memtable.NewBudget(64 << 20),
+		committed: map[kafka.TopicPartition]kafka.OffsetMeta{}, dropped: map[string]int{},
+		stores: map[string][]storage.Engine{},
+		options: options{
+			start: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), partitions: 1, byTopic: map[string]int{},
+			application: "testdriver",
+			maxRecord:   1048588 - 88,
 		},
 	}
 	for _, o := range opts {
-		o.apply(&d.opt)
+		o.apply(&driver.options)
 	}
-	d.now = d.opt.start
+	driver.now = driver.options.start
 	var err error
-	if d.counts, err = partitionCounts(d.g, d.opt); err != nil {
+	if driver.counts, err = partitionCounts(driver.graph, driver.options); err != nil {
 		return nil, err
 	}
-	for _, s := range d.g.Stores {
-		d.internal[graph.ChangelogTopic(d.opt.application, s.Name)] = true
+	for _, s := range driver.graph.Stores {
+		driver.internal[graph.ChangelogTopic(driver.options.application, s.Name)] = true
 	}
-	for _, x := range d.g.Topics {
-		d.internal[graph.InternalTopic(d.opt.application, x.Name)] = true
+	for _, topic := range driver.graph.Topics {
+		driver.internal[graph.InternalTopic(driver.options.application, topic.Name)] = true
 	}
-	return d, d.startTasks()
+	return driver, driver.startTasks()
 }
 
-// startTasks opens the stores and starts the tasks, from what is committed.
+// startTasks opens the stores and starts the tasks at the committed offsets.
 func (d *Driver) startTasks() error {
 	d.globals, d.tasks, d.readers, d.pending = nil, nil, map[kafka.TopicPartition]*task.Task{}, nil
 	if err := d.startGlobals(); err != nil {
 		return err
 	}
 	clocks := d.clocks()
-	for _, s := range d.g.Subs {
-		if s.Global {
+	for _, sub := range d.graph.Subtopologies {
+		if sub.Global {
 			continue
 		}
-		for p := range d.taskCount(s) {
-			if err := d.startTask(graph.TaskID{Sub: s.ID, Partition: int32(p)}, clocks()); err != nil {
+		for p := range d.taskCount(sub) {
+			if err := d.startTask(graph.TaskID{Subtopology: sub.ID, Partition: int32(p)}, clocks()); err != nil {
 				return err
 			}
 		}
@@ -137,60 +142,72 @@ func (d *Driver) startTasks() error {
 	return nil
 }
 
-// clocks returns what gives each task its stream time: one for all when no topic that is read has several partitions.
+// clocks returns the function that makes the stream time of each task. If no topic has several
+// partitions, all tasks share one: then the driver processes records in the order of Kafka Streams'
+// TopologyTestDriver, which runs all sub-topologies as one task. With MaxIdle, however, each task
+// waits on its own.
 func (d *Driver) clocks() func() *task.Clock {
-	for _, s := range d.g.Subs {
-		if d.taskCount(s) > 1 && !s.Global {
+	for _, sub := range d.graph.Subtopologies {
+		if d.taskCount(sub) > 1 && !sub.Global {
 			return task.NewClock
 		}
 	}
 	shared := task.NewClock()
+	if d.options.maxIdle == 0 {
+		shared.ShareOrder()
+	}
 	return func() *task.Clock { return shared }
 }
 
-func (d *Driver) startTask(id graph.TaskID, clock *task.Clock) error {
+func (d *Driver) startTask(id graph.TaskID, streamTime *task.Clock) error {
 	cfg := d.taskConfig(id)
-	cfg.Engine = func(s *graph.Store) (store.Engine, error) { return d.openStore(s, id.Partition) }
-	cfg.Global = func(s *graph.Store) (store.Bytes, error) { return &view{d, s.Name}, nil }
-	cfg.MaxIdle, cfg.Clock = d.opt.maxIdle, clock
+	cfg.OpenEngine = func(s *graph.Store) (storage.Engine, error) { return d.openStore(s, id.Partition) }
+	cfg.OpenGlobal = func(s *graph.Store) (storage.Bytes, error) { return &view{d, s.Name}, nil }
+	cfg.MaxIdle, cfg.Clock = d.options.maxIdle, streamTime
 	start := map[kafka.TopicPartition]kafka.OffsetMeta{}
-	x, err := d.begin(cfg, start)
+	started, err := d.createTask(cfg, start)
 	if err != nil {
 		return err
 	}
-	d.tasks = append(d.tasks, x)
-	for _, tp := range x.Partitions() {
+	d.tasks = append(d.tasks, started)
+	for _, tp := range started.Partitions() {
 		d.replay(tp, start[tp].Offset)
 	}
 	return nil
 }
 
-// taskConfig is what all tasks have in common.
+// taskConfig returns the configuration that all tasks have in common.
 func (d *Driver) taskConfig(id graph.TaskID) task.Config {
 	return task.Config{
-		ID: id, Graph: d.g, Application: d.opt.application, Now: d.Now, Out: (*output)(d), Topics: d.external,
-		Sleep:    func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
-		Policies: task.Policies{Decode: d.opt.decode, Process: d.opt.process, Produce: d.opt.produce},
+		ID: id, Graph: d.graph, Application: d.options.application, Now: d.Now, Out: (*output)(d), Topics: d.external,
+		Sleep:    noSleep,
+		Policies: d.policies(),
 		Dropped:  func(_ *graph.Node, reason string, n int64) { d.dropped[reason] += int(n) },
-		Failure:  d.failed,
+		Failure:  d.recordFailure,
 	}
 }
 
-// begin starts a task where it has committed: at 0 where it has not.
-func (d *Driver) begin(cfg task.Config, start map[kafka.TopicPartition]kafka.OffsetMeta) (*task.Task, error) {
-	x, err := task.New(cfg)
+func (d *Driver) policies() task.Policies {
+	return task.Policies{Decode: d.options.decode, Process: d.options.process, Produce: d.options.produce}
+}
+
+func noSleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+// createTask creates a task that starts at its committed offsets, or at 0.
+func (d *Driver) createTask(cfg task.Config, start map[kafka.TopicPartition]kafka.OffsetMeta) (*task.Task, error) {
+	started, err := task.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	for _, tp := range x.Partitions() {
-		d.readers[tp] = x
+	for _, tp := range started.Partitions() {
+		d.readers[tp] = started
 		start[tp] = d.committed[tp]
 	}
-	x.SetCommitted(start)
-	return x, nil
+	started.SetCommitted(start)
+	return started, nil
 }
 
-func (d *Driver) failed(r failure.Report) {
+func (d *Driver) recordFailure(r failure.Report) {
 	r.Key, r.Value = slices.Clone(r.Key), slices.Clone(r.Value)
 	d.failures = append(d.failures, r)
 }
@@ -198,10 +215,10 @@ func (d *Driver) failed(r failure.Report) {
 // Now returns what the driver's wall clock shows.
 func (d *Driver) Now() time.Time { return d.now }
 
-// Advance moves the wall clock, then calls the punctuations of the wall clock that are due, each once, and processes what
-// they set off.
+// Advance moves the wall clock forward, calls each wall-clock punctuation that is due once, and
+// processes what they caused.
 func (d *Driver) Advance(dt time.Duration) {
-	d.t.Helper()
+	d.test.Helper()
 	d.check(d.advance(dt))
 }
 
@@ -210,9 +227,9 @@ func (d *Driver) advance(dt time.Duration) error {
 		return err
 	}
 	d.now = d.now.Add(dt)
-	for _, x := range d.tasks {
-		if err := x.Punctuate(); err != nil {
-			return d.broken(err)
+	for _, t := range d.tasks {
+		if err := t.Punctuate(); err != nil {
+			return d.fail(err)
 		}
 	}
 	if err := d.autoCommit(); err != nil {
@@ -221,16 +238,16 @@ func (d *Driver) advance(dt time.Duration) error {
 	return d.drain()
 }
 
-// Dropped returns how many records were dropped so far, by reason: reasons of the library and those given to failure.Drop. Records
-// that went to a dead-letter topic are among them.
+// Dropped returns how many records have been dropped, by reason: the reasons of the library and
+// those of failure.Drop. Records that were written to a dead-letter topic are included.
 func (d *Driver) Dropped() map[string]int { return maps.Clone(d.dropped) }
 
-// Failures returns the failures so far, as Events.Failure tells them in an App: before their policies were applied, retries
-// included.
+// Failures returns all failures, as Events.Failure reports them in an App: before their policies
+// were applied, retries included.
 func (d *Driver) Failures() []failure.Report { return slices.Clone(d.failures) }
 
-// Topics returns the names of the topics that the program has written to, in order: sinks, dead letters, repartition topics and
-// changelogs, the last two with the application's id before them.
+// Topics returns the sorted names of the topics that the program has written: sinks, dead letters,
+// repartition topics and changelogs. The names of the last two start with the application's id.
 func (d *Driver) Topics() []string {
 	var names []string
 	for name, l := range d.logs {
@@ -253,7 +270,7 @@ func (d *Driver) external() []string {
 	return names
 }
 
-// usable returns an error when the driver has come to an end.
+// usable returns an error if the driver cannot be used any more.
 func (d *Driver) usable() error {
 	switch {
 	case d.err != nil:
@@ -264,8 +281,8 @@ func (d *Driver) usable() error {
 	return nil
 }
 
-// broken makes the driver unusable.
-func (d *Driver) broken(err error) error {
+// fail makes the driver unusable if err is not nil, and returns err.
+func (d *Driver) fail(err error) error {
 	if err != nil && d.err == nil {
 		d.err = err
 	}
@@ -274,22 +291,30 @@ func (d *Driver) broken(err error) error {
 
 func (d *Driver) check(err error) {
 	if err != nil {
-		d.t.Helper()
-		d.t.Fatalf("testdriver: %v", err)
+		d.test.Helper()
+		d.test.Fatalf("testdriver: %v", err)
 	}
 }
 
-// close ends the tasks as a graceful stop does.
+// Close ends the program like a graceful stop; functions registered with OnClose have been called
+// when it returns. Topics can still be read. Without a call of Close, the end of the test closes
+// the driver.
+func (d *Driver) Close() {
+	d.test.Helper()
+	d.check(d.close())
+}
+
+// close ends the tasks like a graceful stop.
 func (d *Driver) close() error {
 	if d.closed {
 		return nil
 	}
 	var errs []error
-	if d.err == nil && !d.opt.manual {
+	if d.err == nil && !d.options.manualCommit {
 		errs = append(errs, d.commit())
 	}
-	for _, x := range append(d.tasks, d.globals...) {
-		errs = append(errs, x.Close(d.err == nil))
+	for _, t := range append(d.tasks, d.globals...) {
+		errs = append(errs, t.Close(d.err == nil))
 	}
 	d.closed = true
 	return errors.Join(append(errs, d.closeStores())...)

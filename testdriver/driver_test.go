@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/wire"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/testdriver"
@@ -46,13 +46,13 @@ func withStep(t testing.TB, f func(n *graph.Node, env graph.Env, out outlet) (ou
 	top := build(t, func(b *stream.Builder) {
 		stream.To(stream.MapValues(stream.From(b, in), strings.ToUpper).Named("step"), out)
 	})
-	g := top.Graph()
+	g := (*graph.Handle)(top).Graph()
 	for _, n := range g.Nodes {
 		if n.Name == "step" {
 			n.Wire = func(n *graph.Node, env graph.Env, outs []any) (any, error) { return f(n, env, outs[0].(outlet)) }
 		}
 	}
-	g.Stores, g.Subs[0].Stores = stores, stores
+	g.Stores, g.Subtopologies[0].Stores = stores, stores
 	return top
 }
 
@@ -101,7 +101,7 @@ func texts(rs []stream.Record[string, string]) []string {
 
 func ms(n int64) time.Time { return time.UnixMilli(n) }
 
-func TestWhatIsSentComesOut(t *testing.T) {
+func TestDriver_InputReachesOutput(t *testing.T) {
 	d := testdriver.New(t, build(t, upper), testdriver.StartAt(ms(1000)))
 	i, o := testdriver.Input(d, in), testdriver.Output(d, out)
 
@@ -111,28 +111,28 @@ func TestWhatIsSentComesOut(t *testing.T) {
 	i.Header("trace", []byte("1")).Header("none", nil).Send("b", "")
 	i.SendBytes(nil, []byte("z"))
 
-	got := o.Take()
+	got := o.Read()
 	assert.Equal(t, []string{"a=X@1000", "null=Y@1000", "a=null@7", "b=@1000", "null=Z@1000"}, texts(got))
 	assert.Equal(t, stream.Headers{{Name: "trace", Value: []byte("1")}, {Name: "none"}}, got[3].Headers)
 	assert.Equal(t, topology.Source{Topic: "out", Offset: 3}, got[3].Source())
-	assert.Nil(t, o.Take(), "taken")
-	assert.Equal(t, map[string]string{"b": ""}, testdriver.Table(o), "taken or not")
+	assert.Nil(t, o.Read(), "read already")
+	assert.Equal(t, map[string]string{"b": ""}, testdriver.Table(o), "read already or not")
 	assert.Equal(t, []string{"out"}, d.Topics())
 }
 
-func TestTakeOneTakesTheOldest(t *testing.T) {
+func TestOut_ReadOneReturnsTheOldest(t *testing.T) {
 	d := testdriver.New(t, build(t, upper))
 	i, o := testdriver.Input(d, in), testdriver.Output(d, out)
 	i.Send("a", "1")
 	i.Send("b", "2")
-	assert.Equal(t, "a", o.TakeOne().Key)
-	assert.Equal(t, "b", testdriver.Output(d, out).TakeOne().Key, "the driver knows what is taken")
+	assert.Equal(t, "a", o.ReadOne().Key)
+	assert.Equal(t, "b", testdriver.Output(d, out).ReadOne().Key, "the driver knows what has been read")
 
 	failed := &recorder{}
 	func() {
 		defer func() { recover() }()
 		e := testdriver.New(failed, build(t, upper))
-		testdriver.Output(e, out).TakeOne()
+		testdriver.Output(e, out).ReadOne()
 	}()
 	assert.Equal(t, []string{`testdriver: there is no record left in topic "out"`}, failed.said)
 }
@@ -158,34 +158,34 @@ func (r *recorder) run(f func()) {
 	f()
 }
 
-func TestRecordsGoToThePartitionOfTheirKey(t *testing.T) {
+func TestIn_PartitionFollowsTheKey(t *testing.T) {
 	d := testdriver.New(t, build(t, upper), testdriver.Partitions(3), testdriver.TopicPartitions("out", 5))
 	i, o := testdriver.Input(d, in), testdriver.Output(d, out)
 	i.Send("foobar", "x")              // murmur2 of it is -790332482
 	i.Partition(2).Send("foobar", "y") // wherever it was read
-	got := o.Take()
+	got := o.Read()
 	require.Len(t, got, 2)
 	want := int32((-790332482 & 0x7fffffff) % 5)
 	for _, r := range got {
 		assert.Equal(t, want, r.Source().Partition)
 	}
-	assert.Nil(t, o.Partition((want+1)%5).Take())
+	assert.Nil(t, o.Partition((want+1)%5).Read())
 	assert.Len(t, d.Raw("in"), 2)
 	assert.Equal(t, int32(2), d.Raw("in")[1].Partition)
 	assert.Error(t, i.Partition(3).SendErr(stream.Record[string, string]{}))
 }
 
-func TestAPartitionerChooses(t *testing.T) {
+func TestIn_PartitionerChooses(t *testing.T) {
 	byValue := func(r stream.Record[string, string], n int) int { return len(r.Value) % n }
 	d := testdriver.New(t, build(t, func(b *stream.Builder) { stream.To(stream.From(b, in), out.Partitioner(byValue)) }), testdriver.Partitions(2))
 	testdriver.Input(d, in.Partitioner(byValue)).Send("k", "a")
 	assert.Equal(t, int32(1), d.Raw("in")[0].Partition)
-	assert.Len(t, testdriver.Output(d, out).Partition(1).Take(), 1)
+	assert.Len(t, testdriver.Output(d, out).Partition(1).Read(), 1)
 	assert.Error(t, testdriver.Input(d, in.Partitioner(func(stream.Record[string, string], int) int { return 9 })).
 		SendErr(stream.Record[string, string]{}))
 }
 
-func TestUnknownTopicsAreNamed(t *testing.T) {
+func TestInput_UnknownTopicIsAnError(t *testing.T) {
 	r := &recorder{}
 	d := testdriver.New(t, build(t, upper))
 	_ = d
@@ -196,7 +196,7 @@ func TestUnknownTopicsAreNamed(t *testing.T) {
 	assert.Equal(t, []string{`testdriver: the program does not read topic "im"; it reads in`}, r.said)
 }
 
-func TestAnErrorMakesTheDriverUnusable(t *testing.T) {
+func TestDriver_IsUnusableAfterAnError(t *testing.T) {
 	boom := errors.New("boom")
 	d := testdriver.New(t, build(t, func(b *stream.Builder) {
 		stream.To(stream.MapValues(stream.From(b, in), func(string) string { panic(boom) }), out)
@@ -209,7 +209,7 @@ func TestAnErrorMakesTheDriverUnusable(t *testing.T) {
 	assert.ErrorContains(t, again, "unusable after an earlier error: task 0_0")
 }
 
-func TestPoliciesOfTheApp(t *testing.T) {
+func TestDriver_PoliciesOfTheApp(t *testing.T) {
 	numbers := stream.NewTopic("in", serde.String, serde.Int64)
 	top := build(t, func(b *stream.Builder) {
 		stream.To(stream.From(b, numbers), stream.NewTopic("out", serde.String, serde.Int64))
@@ -240,7 +240,30 @@ func TestPoliciesOfTheApp(t *testing.T) {
 	assert.NotEmpty(t, h["__streams.errors.exception"])
 }
 
-func TestARecordThatIsTooLargeGoesToThePolicyOfProduction(t *testing.T) {
+// Records that a policy passes over are committed like others, be they the last ones: a restart
+// does not read them again.
+func TestDriver_CommitsSkippedRecords(t *testing.T) {
+	in, out := stream.NewTopic("in", serde.String, serde.Int64), stream.NewTopic("out", serde.String, serde.Int64)
+	b := stream.NewBuilder()
+	stream.To(stream.From(b, in), out)
+	top, err := b.Build()
+	require.NoError(t, err)
+	d := testdriver.New(t, top, testdriver.OnDecodeError(failure.DeadLetter("letters")))
+	for _, value := range []string{"12345678", "short", "shorter", "87654321", "short"} {
+		testdriver.Input(d, in).SendBytes([]byte("k"), []byte(value))
+	}
+	before := d.Dropped()
+	d.Restart()
+	assert.Equal(t, before, d.Dropped())
+	n := 0
+	for _, dropped := range before {
+		n += dropped
+	}
+	assert.Equal(t, 3, n)
+	assert.Len(t, testdriver.Output(d, out).ReadValues(), 2)
+}
+
+func TestDriver_OversizedRecordGoesToOnProduceError(t *testing.T) {
 	d := testdriver.New(t, build(t, upper), testdriver.MaxRecordBytes(3), testdriver.OnProduceError(failure.Skip()))
 	i := testdriver.Input(d, in)
 	i.Send("k", "123")
@@ -249,22 +272,22 @@ func TestARecordThatIsTooLargeGoesToThePolicyOfProduction(t *testing.T) {
 	assert.Equal(t, map[string]int{graph.ProduceSkipped: 1}, d.Dropped())
 }
 
-func TestIdlingFollowsTheDriversClock(t *testing.T) {
+func TestMaxIdle_FollowsTheDriversClock(t *testing.T) {
 	left, right := stream.NewTopic("left", serde.String, serde.String), stream.NewTopic("right", serde.String, serde.String)
 	d := testdriver.New(t, build(t, func(b *stream.Builder) { stream.To(stream.From(b, left, right), out) }),
 		testdriver.MaxIdle(100*time.Millisecond))
 	l, r, o := testdriver.Input(d, left), testdriver.Input(d, right), testdriver.Output(d, out)
 	l.At(ms(10)).Send("k", "a")
-	assert.Nil(t, o.Take())
+	assert.Nil(t, o.Read())
 	r.At(ms(5)).Send("k", "b")
-	assert.Equal(t, []string{"k=b@5"}, texts(o.Take()))
+	assert.Equal(t, []string{"k=b@5"}, texts(o.Read()))
 	d.Advance(99 * time.Millisecond)
-	assert.Nil(t, o.Take())
+	assert.Nil(t, o.Read())
 	d.Advance(time.Millisecond)
-	assert.Equal(t, []string{"k=a@10"}, texts(o.Take()))
+	assert.Equal(t, []string{"k=a@10"}, texts(o.Read()))
 }
 
-func TestRestartRestoresStoresAndTimes(t *testing.T) {
+func TestRestart_RestoresStoresAndTimes(t *testing.T) {
 	top := withStep(t, count("counts"), counts())
 	d := testdriver.New(t, top, testdriver.Partitions(2), testdriver.ApplicationID("app"))
 	i, o := testdriver.Input(d, in), testdriver.Output(d, out)
@@ -283,7 +306,7 @@ func TestRestartRestoresStoresAndTimes(t *testing.T) {
 	assert.Equal(t, []string{"app-counts-changelog", "out"}, d.Topics())
 }
 
-func TestWhatIsNotCommittedIsProcessedAgain(t *testing.T) {
+func TestRestart_UncommittedRecordsAreProcessedAgain(t *testing.T) {
 	d := testdriver.New(t, withStep(t, count("counts"), counts()), testdriver.ManualCommit())
 	i, o := testdriver.Input(d, in), testdriver.Output(d, out)
 	i.At(ms(1)).Send("a", "")
@@ -291,13 +314,13 @@ func TestWhatIsNotCommittedIsProcessedAgain(t *testing.T) {
 	i.At(ms(2)).Send("a", "")
 	i.At(ms(3)).Send("a", "")
 	d.Restart()
-	assert.Equal(t, []string{"a=1@1", "a=2@2", "a=3@3", "a=2@2", "a=3@3"}, texts(o.Take()))
+	assert.Equal(t, []string{"a=1@1", "a=2@2", "a=3@3", "a=2@2", "a=3@3"}, texts(o.Read()))
 	assert.Len(t, d.Raw("testdriver-counts-changelog"), 1)
 	d.Commit()
 	assert.Len(t, d.Raw("testdriver-counts-changelog"), 2, "the last value of a key only")
 }
 
-func TestStoresWithoutChangelog(t *testing.T) {
+func TestRestart_StoresWithoutChangelog(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		store         *graph.Store

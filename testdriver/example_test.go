@@ -38,7 +38,7 @@ func Example() {
 
 	in.Send("song", "row row your boat")
 
-	for _, r := range out.Take() {
+	for _, r := range out.Read() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output:
@@ -68,7 +68,7 @@ func ExampleIn_At() {
 	d.Advance(time.Second)
 	in.Send("k", "later")
 
-	for _, r := range out.Take() {
+	for _, r := range out.Read() {
 		fmt.Println(r.Value, r.Time.UnixMilli(), len(r.Headers))
 	}
 	// Output:
@@ -125,11 +125,37 @@ func ExamplePartitions() {
 	in.Partition(1).SendValue("anywhere")
 	var keys []string
 	for p := range int32(3) {
-		for _, r := range out.Partition(p).Take() {
+		for _, r := range out.Partition(p).Read() {
 			keys = append(keys, r.Key)
 		}
 	}
 	slices.Sort(keys)
 	fmt.Printf("%q\n", keys)
 	// Output: ["" "a" "b" "c" "d"]
+}
+
+// Values with times of their own: the first is sent at the start, each other one a second after the
+// one before.
+func ExampleIn_Advancing() {
+	d := testdriver.New(t, split())
+	in := testdriver.Input(d, lines).At(time.UnixMilli(0)).Advancing(time.Second)
+
+	in.SendValues("one", "two", "three")
+
+	for _, r := range testdriver.Output(d, words).Read() {
+		fmt.Println(r.Value, r.Time.UnixMilli())
+	}
+	// Output:
+	// one 0
+	// two 1000
+	// three 2000
+}
+
+func ExampleOut_ReadValues() {
+	d := testdriver.New(t, split())
+	in, out := testdriver.Input(d, lines), testdriver.Output(d, words)
+	in.SendRecords(stream.Record[string, string]{Key: "a", Value: "one two"}, stream.Record[string, string]{Key: "b", Value: "three"})
+
+	fmt.Println(out.Len(), out.ReadValues(), out.IsEmpty())
+	// Output: 3 [one two three] true
 }

@@ -1,35 +1,36 @@
 package testdriver
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
-	"github.com/millstream-go/millstream/internal/task"
-	"github.com/millstream-go/millstream/store"
-	"github.com/millstream-go/millstream/store/memory"
+	"github.com/millstream-go/millstream/internal/runtime/task"
+	"github.com/millstream-go/millstream/internal/storage"
+	"github.com/millstream-go/millstream/internal/storage/memtable"
 )
 
-// startGlobals starts the tasks of global sub-topologies, and has them apply what their topics hold: all of it, as an instance without a
-// disk does.
+// startGlobals starts the tasks of global sub-topologies, which first apply everything in their
+// topics, like an instance without a state directory.
 func (d *Driver) startGlobals() error {
-	for _, s := range d.g.Subs {
+	for _, s := range d.graph.Subtopologies {
 		if !s.Global {
 			continue
 		}
-		cfg := d.taskConfig(graph.TaskID{Sub: s.ID})
+		cfg := d.taskConfig(graph.TaskID{Subtopology: s.ID})
 		cfg.MaxIdle = -1 // its partitions do not wait for each other
-		cfg.Engine = func(s *graph.Store) (store.Engine, error) {
-			e := memory.New(d.budget)
-			d.stores[s.Name] = []store.Engine{e}
+		cfg.OpenEngine = func(s *graph.Store) (storage.Engine, error) {
+			e := memtable.New(d.budget)
+			d.stores[s.Name] = []storage.Engine{e}
 			return e, nil
 		}
-		x, err := d.begin(cfg, map[kafka.TopicPartition]kafka.OffsetMeta{})
+		started, err := d.createTask(cfg, map[kafka.TopicPartition]kafka.OffsetMeta{})
 		if err != nil {
 			return err
 		}
-		d.globals = append(d.globals, x)
-		for _, tp := range x.Partitions() {
+		d.globals = append(d.globals, started)
+		for _, tp := range started.Partitions() {
 			d.replay(tp, 0)
 		}
 	}
@@ -39,46 +40,55 @@ func (d *Driver) startGlobals() error {
 	return d.settleGlobals()
 }
 
-// apply has a global task process what it was given: global stores follow their topics at once.
-func (d *Driver) apply(x *task.Task) error {
-	if !d.g.Subs[x.ID().Sub].Global {
+// applyGlobal makes a global task process its records at once, since global stores follow their
+// topics without regard to other records.
+func (d *Driver) applyGlobal(global *task.Task) error {
+	if !d.graph.Subtopologies[global.ID().Subtopology].Global {
 		return nil
 	}
 	for {
-		if n, err := x.Process(1000); n == 0 || err != nil {
+		if n, err := global.Process(1000); n == 0 || err != nil {
 			return err
 		}
 	}
 }
 
-// settleGlobals ends the epochs of global stores. Nothing of them is committed: the topic has it all.
+// settleGlobals ends the epochs of global stores. Nothing is committed for them: their topics have
+// everything.
 func (d *Driver) settleGlobals() error {
-	for _, x := range d.globals {
-		for _, e := range x.Engines() {
-			epoch, err := e.Cut(func(store.Change) error { return nil })
+	for _, global := range d.globals {
+		for _, engine := range global.Engines() {
+			epoch, err := engine.Cut(func(storage.Change) error { return nil })
 			if err != nil {
-				return fmt.Errorf("store %q: %w", e.Store.Name, err)
+				return fmt.Errorf("store %q: %w", engine.Store.Name, err)
 			}
-			e.Settle(epoch, store.Checkpoint{Time: d.now})
+			engine.Settle(epoch, storage.Checkpoint{Time: d.now})
 		}
 	}
 	return nil
 }
 
-// sourceRows returns what the records of a store's topic that were committed do to the store. Those that are no rows were dropped or
-// skipped when they were processed.
-func (d *Driver) sourceRows(s *graph.Store, p int32) (changes []store.Change, err error) {
-	row, err := s.Row()
+// sourceRows returns the changes of a store that the committed records of its topic make. Records
+// that are no rows were dropped or skipped when they were processed.
+func (d *Driver) sourceRows(def *graph.Store, p int32) (changes []storage.Change, err error) {
+	row, err := task.NewRowDecoder(context.Background(), d.graph, def, d.policies(), noSleep)
 	if err != nil {
 		return nil, err
 	}
-	l := d.log(s.Topic)
-	if int(p) >= len(l.partitions) {
+	topicLog := d.log(def.SourceTopic)
+	if int(p) >= len(topicLog.partitions) {
 		return nil, nil
 	}
-	for _, r := range l.partitions[p][:d.committed[kafka.TopicPartition{Topic: s.Topic, Partition: p}].Offset] {
-		if c, ok, err := row(&r.Record); ok && err == nil {
-			changes = append(changes, c)
+	committed := d.committed[kafka.TopicPartition{Topic: def.SourceTopic, Partition: p}].Offset
+	// Only up to the committed offset: later records are input of the task, which stores their rows
+	// itself. Restored as well, a row would be its own old value.
+	for _, r := range topicLog.partitions[p][:committed] {
+		change, ok, err := row(&r.Record)
+		if err != nil {
+			return nil, fmt.Errorf("topic %s[%d] offset %d: %w", def.SourceTopic, p, r.Offset, err)
+		}
+		if ok {
+			changes = append(changes, change)
 		}
 	}
 	return changes, nil

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millstream-go/millstream/internal/dsl/plan"
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
-	"github.com/millstream-go/millstream/internal/partition"
-	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/kafka/partitioner"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/stream"
 )
@@ -17,55 +17,57 @@ import (
 // byPartitioner has the topic's partitioner choose, or the key.
 const byPartitioner int32 = -1
 
-// In sends records to a topic. It is a value: At, Partition and Header return a changed copy. Whatever a record sets off has happened
-// when the method that sends it returns.
+// In sends records to a topic. It is a value: At, Advancing, Partition and Header return a changed
+// copy. When a method that sends a record returns, everything that the record caused has happened.
 type In[K, V any] struct {
-	d         *Driver
+	driver    *Driver
 	topic     plan.Topic[K, V]
 	at        time.Time
+	advancing *advancingTime // nil: times stand still
 	partition int32
 	headers   stream.Headers
 }
 
-// Input returns the sender of a topic that the program reads, be it by a pattern or an internal one by its full name.
+// Input returns the sender for a topic that the program reads, by name or by a pattern. Internal
+// topics have their full names.
 func Input[K, V any](d *Driver, t stream.Topic[K, V]) In[K, V] {
-	d.t.Helper()
-	p, err := bound(t.Plan())
+	d.test.Helper()
+	p, err := bound(plan.TopicHandle[K, V](t).Topic())
 	if err == nil {
 		err = d.isRead(p.Name)
 	}
 	d.check(err)
-	return In[K, V]{d: d, topic: p, partition: byPartitioner}
+	return In[K, V]{driver: d, topic: p, partition: byPartitioner}
 }
 
-// bound returns t with the serdes that it has for its name.
-func bound[K, V any](t plan.Topic[K, V]) (plan.Topic[K, V], error) {
-	err := t.Check()
-	if b, ok := t.Key.(serde.Bound[K]); ok && err == nil {
-		t.Key, err = b.Bind(t.Name, true)
+// bound returns the topic with its serdes bound to its name.
+func bound[K, V any](topic plan.Topic[K, V]) (plan.Topic[K, V], error) {
+	err := topic.Check()
+	if b, ok := topic.Key.(serde.Bound[K]); ok && err == nil {
+		topic.Key, err = b.Bind(topic.Name, true)
 	}
-	if b, ok := t.Value.(serde.Bound[V]); ok && err == nil {
-		t.Value, err = b.Bind(t.Name, false)
+	if b, ok := topic.Value.(serde.Bound[V]); ok && err == nil {
+		topic.Value, err = b.Bind(topic.Name, false)
 	}
-	return t, err
+	return topic, err
 }
 
 // isRead returns an error when the program reads no topic of that name.
 func (d *Driver) isRead(topic string) error {
 	var topics []string
-	for _, n := range d.g.Nodes {
-		if n.Source == nil {
+	for _, node := range d.graph.Nodes {
+		if node.Source == nil {
 			continue
 		}
-		for _, t := range n.Source.Topics {
-			if n.Source.Internal {
-				t = graph.InternalTopic(d.opt.application, t)
+		for _, t := range node.Source.Topics {
+			if node.Source.Internal {
+				t = graph.InternalTopic(d.options.application, t)
 			}
 			topics = append(topics, t)
 		}
-		if n.Source.Pattern != "" {
-			topics = append(topics, "pattern "+n.Source.Pattern)
-			if d.matches(n.Sub, topic) {
+		if node.Source.Pattern != "" {
+			topics = append(topics, "pattern "+node.Source.Pattern)
+			if d.matches(node.Subtopology, topic) {
 				return nil
 			}
 		}
@@ -77,13 +79,47 @@ func (d *Driver) isRead(topic string) error {
 	return fmt.Errorf("the program does not read topic %q; it reads %s", topic, strings.Join(topics, ", "))
 }
 
-// At sets the time of the records. Without it a record's time is what the driver's clock shows.
+// advancingTime is the time of an In's next record. Copies of the In share it.
+type advancingTime struct {
+	next time.Time
+	by   time.Duration
+}
+
+// At sets the time of the records, or of the next one after Advancing. Without it the time of a
+// record is the driver's present time.
 func (in In[K, V]) At(t time.Time) In[K, V] {
 	in.at = t
+	if in.advancing != nil {
+		return in.Advancing(in.advancing.by)
+	}
 	return in
 }
 
-// Partition sets the partition of the records. Without it the topic's partitioner chooses, or the key as in Kafka.
+// Advancing makes each record later than the one before by the given time. The first has the time
+// of At, or the driver's present time. Records with a time of their own keep it, and do not advance
+// the time of others. Copies of the returned In share its time, except those made by At.
+func (in In[K, V]) Advancing(by time.Duration) In[K, V] {
+	in.advancing = &advancingTime{next: in.at, by: by}
+	if in.at.IsZero() {
+		in.advancing.next = in.driver.now
+	}
+	return in
+}
+
+// AdvanceTime moves the time of the next record of an In made by Advancing. It does not move the
+// driver's clock; Driver.Advance does.
+func (in In[K, V]) AdvanceTime(by time.Duration) {
+	if in.advancing == nil {
+		in.driver.test.Helper()
+		in.driver.test.Fatalf("testdriver: AdvanceTime moves the times of an In that Advancing returned; use At to set the "+
+			"time of topic %q", in.topic.Name)
+		return
+	}
+	in.advancing.next = in.advancing.next.Add(by)
+}
+
+// Partition sets the partition of the records. By default the topic's partitioner chooses it, or
+// the key, as in Kafka.
 func (in In[K, V]) Partition(p int32) In[K, V] {
 	in.partition = p
 	return in
@@ -97,29 +133,47 @@ func (in In[K, V]) Header(name string, value []byte) In[K, V] {
 
 // Send sends a record with a key and a value.
 func (in In[K, V]) Send(k K, v V) {
-	in.d.t.Helper()
+	in.driver.test.Helper()
 	in.SendRecord(stream.Record[K, V]{Key: k, Value: v})
 }
 
 // SendValue sends a record without a key.
 func (in In[K, V]) SendValue(v V) {
-	in.d.t.Helper()
+	in.driver.test.Helper()
 	in.SendRecord(stream.Record[K, V]{NoKey: true, Value: v})
 }
 
 // Delete sends a tombstone.
 func (in In[K, V]) Delete(k K) {
-	in.d.t.Helper()
+	in.driver.test.Helper()
 	in.SendRecord(stream.Record[K, V]{Key: k, Tombstone: true})
 }
 
-// SendRecord sends a record as it is: its time, unless it is zero, goes before At's, its headers come after Header's.
+// SendRecord sends a record as it is. Its time, if not zero, takes precedence over At; its headers
+// follow those of Header.
 func (in In[K, V]) SendRecord(r stream.Record[K, V]) {
-	in.d.t.Helper()
-	in.d.check(in.SendErr(r))
+	in.driver.test.Helper()
+	in.driver.check(in.SendErr(r))
 }
 
-// SendErr is SendRecord for a test that expects an error of the program, and returns it. The driver is unusable after that.
+// SendValues sends a record without a key for each value, in order, as SendValue does.
+func (in In[K, V]) SendValues(values ...V) {
+	in.driver.test.Helper()
+	for _, v := range values {
+		in.SendValue(v)
+	}
+}
+
+// SendRecords sends records in order, as SendRecord does.
+func (in In[K, V]) SendRecords(records ...stream.Record[K, V]) {
+	in.driver.test.Helper()
+	for _, r := range records {
+		in.SendRecord(r)
+	}
+}
+
+// SendErr is SendRecord for a test that expects an error of the program. It returns the error,
+// after which the driver cannot be used.
 func (in In[K, V]) SendErr(r stream.Record[K, V]) error {
 	if r.Time.IsZero() {
 		r.Time = in.time()
@@ -133,13 +187,13 @@ func (in In[K, V]) SendErr(r stream.Record[K, V]) error {
 	if err != nil {
 		return err
 	}
-	return in.d.send(in.topic.Name, p, out)
+	return in.driver.input(in.topic.Name, p, out)
 }
 
-// SendBytes sends key and value as bytes, for records that do not decode, say. Nil is null.
+// SendBytes sends key and value as bytes, for example for records that do not decode. Nil is null.
 func (in In[K, V]) SendBytes(key, value []byte) {
-	in.d.t.Helper()
-	in.d.check(in.SendBytesErr(key, value))
+	in.driver.test.Helper()
+	in.driver.check(in.SendBytesErr(key, value))
 }
 
 // SendBytesErr is SendBytes for a test that expects an error of the program, and returns it.
@@ -147,14 +201,20 @@ func (in In[K, V]) SendBytesErr(key, value []byte) error {
 	out := kafka.ProduceRecord{Key: key, Value: value, Headers: kafkaHeaders(in.headers), Time: in.time().UnixMilli()}
 	p := in.partition
 	if p == byPartitioner {
-		p = in.d.byKey(in.topic.Name, out)
+		p = in.driver.byKey(in.topic.Name, out)
 	}
-	return in.d.send(in.topic.Name, p, out)
+	return in.driver.input(in.topic.Name, p, out)
 }
 
+// time returns the time of a record without a time of its own.
 func (in In[K, V]) time() time.Time {
-	if in.at.IsZero() {
-		return in.d.now
+	switch {
+	case in.advancing != nil:
+		at := in.advancing.next
+		in.advancing.next = at.Add(in.advancing.by)
+		return at
+	case in.at.IsZero():
+		return in.driver.now
 	}
 	return in.at
 }
@@ -177,7 +237,7 @@ func (in In[K, V]) encode(r stream.Record[K, V]) (kafka.ProduceRecord, error) {
 	return out, nil
 }
 
-// present makes nil an empty slice: only the flags of a record mean absent.
+// present returns an empty slice for nil: only the flags of a record mean absent.
 func present(b []byte) []byte {
 	if b == nil {
 		return []byte{}
@@ -187,8 +247,8 @@ func present(b []byte) []byte {
 
 func kafkaHeaders(h stream.Headers) []kafka.Header {
 	var out []kafka.Header
-	for _, x := range h {
-		out = append(out, kafka.Header(x))
+	for _, header := range h {
+		out = append(out, kafka.Header(header))
 	}
 	return out
 }
@@ -197,13 +257,13 @@ func (in In[K, V]) choose(r stream.Record[K, V], out kafka.ProduceRecord) (int32
 	switch {
 	case in.partition != byPartitioner:
 		return in.partition, nil
-	case in.topic.Choose == nil:
+	case in.topic.ChoosePartition == nil:
 		if w, ok := in.topic.Key.(interface{ Base([]byte) []byte }); ok && out.Key != nil { // as sinks do with windowed keys
-			return partition.ForKey(w.Base(out.Key), in.d.count(in.topic.Name)), nil
+			return partitioner.ForKey(w.Base(out.Key), in.driver.count(in.topic.Name)), nil
 		}
-		return in.d.byKey(in.topic.Name, out), nil
+		return in.driver.byKey(in.topic.Name, out), nil
 	}
-	p, n := in.topic.Choose(r, in.d.count(in.topic.Name)), in.d.count(in.topic.Name)
+	p, n := in.topic.ChoosePartition(r, in.driver.count(in.topic.Name)), in.driver.count(in.topic.Name)
 	if p < 0 || p >= n {
 		return 0, fmt.Errorf("the partitioner chose partition %d of topic %q, which has %d", p, in.topic.Name, n)
 	}
@@ -214,11 +274,11 @@ func (d *Driver) byKey(topic string, r kafka.ProduceRecord) int32 {
 	if r.Key == nil {
 		return d.log(topic).keyless.Next(d.count(topic), len(r.Value))
 	}
-	return partition.ForKey(r.Key, d.count(topic))
+	return partitioner.ForKey(r.Key, d.count(topic))
 }
 
-// send writes a record from outside and processes what it sets off.
-func (d *Driver) send(topic string, p int32, r kafka.ProduceRecord) error {
+// input writes a record from outside the program and processes what it causes.
+func (d *Driver) input(topic string, p int32, r kafka.ProduceRecord) error {
 	if err := d.usable(); err != nil {
 		return err
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/millstream-go/millstream/internal/kafka"
-	"github.com/millstream-go/millstream/internal/partition"
-	"github.com/millstream-go/millstream/internal/task"
+	"github.com/millstream-go/millstream/internal/kafka/partitioner"
+	"github.com/millstream-go/millstream/internal/runtime/task"
 	"github.com/millstream-go/millstream/topology"
 )
 
@@ -18,75 +18,77 @@ type log struct {
 	partitions [][]*record
 	all        []*record // in the order in which they were written
 	written    bool      // by the program
-	keyless    partition.Spread
+	keyless    partitioner.Sticky
 }
 
 type record struct {
 	kafka.Record
 	partition int32
-	taken     bool // by an Out
+	read      bool // by an Out
 }
 
-// count returns how many partitions a topic has; one that is not known yet gets as many as the options say.
+// count returns how many partitions a topic has. A topic that is not known yet gets the number that
+// the options set.
 func (d *Driver) count(topic string) int {
 	if d.counts[topic] == 0 {
-		d.counts[topic] = d.opt.partitions
+		d.counts[topic] = d.options.partitions
 	}
 	return d.counts[topic]
 }
 
 func (d *Driver) log(topic string) *log {
-	l := d.logs[topic]
-	if l == nil {
-		l = &log{name: topic}
-		d.logs[topic] = l
+	topicLog := d.logs[topic]
+	if topicLog == nil {
+		topicLog = &log{name: topic}
+		d.logs[topic] = topicLog
 	}
-	for len(l.partitions) < d.count(topic) {
-		l.partitions = append(l.partitions, nil)
+	for len(topicLog.partitions) < d.count(topic) {
+		topicLog.partitions = append(topicLog.partitions, nil)
 	}
-	return l
+	return topicLog
 }
 
-// append writes a record, whose bytes it copies.
+// append appends a record. It copies the bytes.
 func (l *log) append(p int32, r kafka.ProduceRecord) *record {
-	x := &record{partition: p, Record: kafka.Record{
+	stored := &record{partition: p, Record: kafka.Record{
 		Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Time: r.Time, Offset: int64(len(l.partitions[p])),
 	}}
 	for _, h := range r.Headers {
-		x.Headers = append(x.Headers, kafka.Header{Name: h.Name, Value: bytes.Clone(h.Value)})
+		stored.Headers = append(stored.Headers, kafka.Header{Name: h.Name, Value: bytes.Clone(h.Value)})
 	}
-	l.partitions[p] = append(l.partitions[p], x)
-	l.all = append(l.all, x)
-	return x
+	l.partitions[p] = append(l.partitions[p], stored)
+	l.all = append(l.all, stored)
+	return stored
 }
 
-// output is the driver as its tasks write to it.
+// output is the driver as its tasks see it when they write.
 type output Driver
 
 func (o *output) Partitions(topic string) (int, error) { return (*Driver)(o).count(topic), nil }
 
 func (o *output) Send(topic string, p int32, r kafka.ProduceRecord) error {
 	d := (*Driver)(o)
-	if n := len(r.Key) + len(r.Value); n > d.opt.maxRecord {
-		return fmt.Errorf("a record of %d bytes for topic %q, which takes %d: %w", n, topic, d.opt.maxRecord, kafka.ErrTooLarge)
+	if n := len(r.Key) + len(r.Value); n > d.options.maxRecord {
+		return fmt.Errorf("a record of %d bytes for topic %q, which takes %d: %w", n, topic, d.options.maxRecord,
+			kafka.ErrTooLarge)
 	}
 	_, err := d.write(topic, p, r, true)
 	return err
 }
 
-// write appends a record to a topic and has it delivered to the task that reads it.
+// write appends a record to a topic and schedules its delivery to the task that reads it.
 func (d *Driver) write(topic string, p int32, r kafka.ProduceRecord, program bool) (*record, error) {
-	l := d.log(topic)
-	if p < 0 || int(p) >= len(l.partitions) {
-		return nil, fmt.Errorf("topic %q has %d partitions, there is no %d", topic, len(l.partitions), p)
+	topicLog := d.log(topic)
+	if p < 0 || int(p) >= len(topicLog.partitions) {
+		return nil, fmt.Errorf("topic %q has %d partitions, there is no %d", topic, len(topicLog.partitions), p)
 	}
-	l.written = l.written || program
-	x := l.append(p, r)
-	d.pending = append(d.pending, delivery{kafka.TopicPartition{Topic: topic, Partition: p}, x})
-	return x, nil
+	topicLog.written = topicLog.written || program
+	written := topicLog.append(p, r)
+	d.pending = append(d.pending, delivery{kafka.TopicPartition{Topic: topic, Partition: p}, written})
+	return written, nil
 }
 
-// replay has what a partition holds from an offset on delivered again.
+// replay schedules the delivery of a partition's records from an offset on.
 func (d *Driver) replay(tp kafka.TopicPartition, from int64) {
 	l := d.logs[tp.Topic]
 	if l == nil || int(tp.Partition) >= len(l.partitions) {
@@ -97,21 +99,22 @@ func (d *Driver) replay(tp kafka.TopicPartition, from int64) {
 	}
 }
 
-// deliver hands what was written to the tasks that read it.
+// deliver passes the scheduled records to the tasks that read them.
 func (d *Driver) deliver() error {
 	for len(d.pending) > 0 {
-		x := d.pending[0]
+		next := d.pending[0]
 		d.pending = d.pending[1:]
-		to := d.reader(x.tp)
-		if to == nil {
+		reader := d.reader(next.tp)
+		if reader == nil {
 			continue
 		}
-		b := &kafka.Batch{TopicPartition: x.tp, Records: []kafka.Record{x.r.Record}, Next: x.r.Offset + 1}
-		if err := to.Add(b); err != nil {
-			return d.broken(err)
+		batch := &kafka.Batch{TopicPartition: next.tp, Records: []kafka.Record{next.record.Record},
+			Next: next.record.Offset + 1}
+		if err := reader.Add(batch); err != nil {
+			return d.fail(err)
 		}
-		if err := d.apply(to); err != nil {
-			return d.broken(err)
+		if err := d.applyGlobal(reader); err != nil {
+			return d.fail(err)
 		}
 	}
 	return nil
@@ -119,21 +122,22 @@ func (d *Driver) deliver() error {
 
 // reader returns the task that reads a partition, nil when none does.
 func (d *Driver) reader(tp kafka.TopicPartition) *task.Task {
-	if x, ok := d.readers[tp]; ok || d.internal[tp.Topic] {
-		return x
+	if known, ok := d.readers[tp]; ok || d.internal[tp.Topic] {
+		return known
 	}
+	// The topic may match a pattern. Topics of patterns are unknown until something is written to them.
 	d.readers[tp] = nil
-	for _, x := range d.tasks {
-		if x.ID().Partition == tp.Partition && d.matches(x.ID().Sub, tp.Topic) {
-			d.readers[tp] = x
+	for _, t := range d.tasks {
+		if t.ID().Partition == tp.Partition && d.matches(t.ID().Subtopology, tp.Topic) {
+			d.readers[tp] = t
 		}
 	}
 	return d.readers[tp]
 }
 
-// matches says whether a source of a sub-topology has a pattern that a topic's name matches.
+// matches reports whether a source of a sub-topology has a pattern that matches a topic's name.
 func (d *Driver) matches(sub int, topic string) bool {
-	for _, n := range d.g.Subs[sub].Sources() {
+	for _, n := range d.graph.Subtopologies[sub].Sources() {
 		if n.Source.Pattern == "" {
 			continue
 		}
@@ -153,16 +157,16 @@ type Raw struct {
 	Time       time.Time
 }
 
-// Raw returns all records that a topic has had so far, in the order in which they were written, whether an Out has taken them or
-// not. Any topic can be read: inputs, sinks, dead letters, and with the application's id before their names repartition topics and
-// changelogs ("testdriver-counts-changelog").
+// Raw returns all records of a topic in the order in which they were written, whether an Out has
+// read them or not. Any topic can be read: inputs, sinks, dead letters and, with the application's
+// id before their names, repartition topics and changelogs ("testdriver-counts-changelog").
 func (d *Driver) Raw(topic string) []Raw {
-	l := d.logs[topic]
-	if l == nil {
+	topicLog := d.logs[topic]
+	if topicLog == nil {
 		return nil
 	}
-	out := make([]Raw, len(l.all))
-	for i, r := range l.all {
+	out := make([]Raw, len(topicLog.all))
+	for i, r := range topicLog.all {
 		out[i] = Raw{
 			Partition: r.partition, Offset: r.Offset, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value),
 			Headers: headers(r.Headers), Time: time.UnixMilli(r.Time),

@@ -4,27 +4,28 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/millstream-go/millstream/internal/plan"
+	"github.com/millstream-go/millstream/internal/dsl/plan"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/topology"
 )
 
 const allPartitions int32 = -1
 
-// Out reads a topic. It is a value; what has been taken is kept by the driver, for each record: two Outs of one topic share it.
+// Out reads a topic. It is a value. The driver marks each record that has been read, so two Outs of
+// one topic share what they have read.
 type Out[K, V any] struct {
-	d         *Driver
+	driver    *Driver
 	topic     plan.Topic[K, V]
 	partition int32
 }
 
-// Output returns the reader of a topic, which may be any one: a sink's, a dead-letter topic, or by its full name a repartition topic
-// or a changelog.
+// Output returns the reader of any topic: that of a sink, a dead-letter topic or, by its full name,
+// a repartition topic or a changelog.
 func Output[K, V any](d *Driver, t stream.Topic[K, V]) Out[K, V] {
-	d.t.Helper()
-	p, err := bound(t.Plan())
+	d.test.Helper()
+	p, err := bound(plan.TopicHandle[K, V](t).Topic())
 	d.check(err)
-	return Out[K, V]{d: d, topic: p, partition: allPartitions}
+	return Out[K, V]{driver: d, topic: p, partition: allPartitions}
 }
 
 // Partition returns a reader of one partition.
@@ -33,41 +34,86 @@ func (o Out[K, V]) Partition(p int32) Out[K, V] {
 	return o
 }
 
-// Take returns the records that nobody has taken yet, in the order in which they were written, nil when there is none. Their Source says where
-// in the topic they are.
-func (o Out[K, V]) Take() []stream.Record[K, V] {
-	o.d.t.Helper()
+// Read returns the records that have not been read yet, in the order in which they were written,
+// nil if there are none. Their Source is their place in the topic.
+func (o Out[K, V]) Read() []stream.Record[K, V] {
+	o.driver.test.Helper()
 	var out []stream.Record[K, V]
 	for _, r := range o.records() {
-		if r.taken {
+		if r.read {
 			continue
 		}
-		r.taken = true
+		r.read = true
 		out = append(out, o.decode(r))
 	}
 	return out
 }
 
-// TakeOne returns the oldest record that nobody has taken yet, and ends the test when there is none.
-func (o Out[K, V]) TakeOne() stream.Record[K, V] {
-	o.d.t.Helper()
+// ReadOne returns the oldest record that has not been read yet, and ends the test if there is none.
+func (o Out[K, V]) ReadOne() stream.Record[K, V] {
+	o.driver.test.Helper()
 	for _, r := range o.records() {
-		if !r.taken {
-			r.taken = true
+		if !r.read {
+			r.read = true
 			return o.decode(r)
 		}
 	}
-	o.d.t.Fatalf("testdriver: there is no record left in topic %q", o.topic.Name)
+	o.driver.test.Fatalf("testdriver: there is no record left in topic %q", o.topic.Name)
 	return stream.Record[K, V]{}
 }
 
-// Table returns the rows of a topic that is the changelog of a table: the last value of each key, without deleted ones. It looks at
-// all records, taken or not; those without a key are no rows.
+// ReadValues is Read for tests that compare values only. It ends the test at a tombstone, which has
+// no value.
+func (o Out[K, V]) ReadValues() []V {
+	o.driver.test.Helper()
+	var out []V
+	for _, r := range o.Read() {
+		if r.Tombstone {
+			o.driver.test.Fatalf("testdriver: the record at offset %d of topic %q[%d] is a tombstone and has no value; use Take",
+				r.Source().Offset, o.topic.Name, r.Source().Partition)
+			return nil
+		}
+		out = append(out, r.Value)
+	}
+	return out
+}
+
+// ReadTable is Table for the records that have not been read yet, and marks them as read: it
+// returns what has changed since. Deleted keys and records without a key are left out.
+func ReadTable[K comparable, V any](o Out[K, V]) map[K]V {
+	o.driver.test.Helper()
+	return rows(o.Read())
+}
+
+// Len returns how many records have not been read yet.
+func (o Out[K, V]) Len() int {
+	n := 0
+	for _, r := range o.records() {
+		if !r.read {
+			n++
+		}
+	}
+	return n
+}
+
+// IsEmpty reports whether every record has been read.
+func (o Out[K, V]) IsEmpty() bool { return o.Len() == 0 }
+
+// Table returns the rows of a topic that is the changelog of a table: the last value of each key,
+// without deleted ones. It considers all records, read or not; those without a key are no rows.
 func Table[K comparable, V any](o Out[K, V]) map[K]V {
-	o.d.t.Helper()
+	o.driver.test.Helper()
+	var all []stream.Record[K, V]
+	for _, r := range o.records() {
+		all = append(all, o.decode(r))
+	}
+	return rows(all)
+}
+
+// rows returns the last value of each key.
+func rows[K comparable, V any](records []stream.Record[K, V]) map[K]V {
 	rows := map[K]V{}
-	for _, x := range o.records() {
-		r := o.decode(x)
+	for _, r := range records {
 		switch {
 		case r.NoKey:
 		case r.Tombstone:
@@ -80,32 +126,32 @@ func Table[K comparable, V any](o Out[K, V]) map[K]V {
 }
 
 func (o Out[K, V]) records() []*record {
-	l := o.d.logs[o.topic.Name]
+	topicLog := o.driver.logs[o.topic.Name]
 	switch {
-	case l == nil:
+	case topicLog == nil:
 		return nil
 	case o.partition == allPartitions:
-		return l.all
-	case int(o.partition) >= len(l.partitions):
+		return topicLog.all
+	case int(o.partition) >= len(topicLog.partitions):
 		return nil
 	}
-	return l.partitions[o.partition]
+	return topicLog.partitions[o.partition]
 }
 
 func (o Out[K, V]) decode(r *record) stream.Record[K, V] {
-	o.d.t.Helper()
+	o.driver.test.Helper()
 	out := stream.Record[K, V]{
 		NoKey: r.Key == nil, Tombstone: r.Value == nil, Time: time.UnixMilli(r.Time), Headers: headers(r.Headers),
 	}
 	var err error
 	if !out.NoKey {
 		if out.Key, err = o.topic.Key.Decode(r.Key); err != nil {
-			o.d.check(fmt.Errorf("key in topic %q[%d] offset %d: %w", o.topic.Name, r.partition, r.Offset, err))
+			o.driver.check(fmt.Errorf("key in topic %q[%d] offset %d: %w", o.topic.Name, r.partition, r.Offset, err))
 		}
 	}
 	if !out.Tombstone {
 		if out.Value, err = o.topic.Value.Decode(r.Value); err != nil {
-			o.d.check(fmt.Errorf("value in topic %q[%d] offset %d: %w", o.topic.Name, r.partition, r.Offset, err))
+			o.driver.check(fmt.Errorf("value in topic %q[%d] offset %d: %w", o.topic.Name, r.partition, r.Offset, err))
 		}
 	}
 	return out.From(topology.Source{Topic: o.topic.Name, Partition: r.partition, Offset: r.Offset})

@@ -7,25 +7,27 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/millstream-go/millstream/internal/changelog"
 	"github.com/millstream-go/millstream/internal/graph"
-	"github.com/millstream-go/millstream/internal/layout"
-	"github.com/millstream-go/millstream/store"
-	"github.com/millstream-go/millstream/store/bolt"
-	"github.com/millstream-go/millstream/store/memory"
+	"github.com/millstream-go/millstream/internal/runtime/changelog"
+	"github.com/millstream-go/millstream/internal/storage"
+	"github.com/millstream-go/millstream/internal/storage/lsm"
+	"github.com/millstream-go/millstream/internal/storage/memtable"
+	"github.com/millstream-go/millstream/internal/storage/segmented"
 )
 
-// Restart crashes the program and starts it again: what was in memory and not committed is gone, stores are restored from their
-// changelogs, stream times from the committed offsets, and records that were processed but not committed are processed again. Stores
-// without a changelog keep what was committed, unless they are in memory. What OnClose registered is not called: it was a crash.
+// Restart crashes the program and starts it again. Whatever was in memory and not committed is
+// lost: stores are restored from their changelogs, stream times from the committed offsets, and
+// records that were not committed are processed again. Stores without a changelog still have what
+// was committed, unless they are in memory. Functions registered with OnClose are not called.
 func (d *Driver) Restart() {
-	d.t.Helper()
+	d.test.Helper()
 	d.check(d.restart(false))
 }
 
-// Wipe is Restart on another machine: the disk is lost too, and with it stores without a changelog.
+// Wipe is Restart on another machine: the disk is lost, too, and with it stores without a
+// changelog.
 func (d *Driver) Wipe() {
-	d.t.Helper()
+	d.test.Helper()
 	d.check(d.restart(true))
 }
 
@@ -34,119 +36,125 @@ func (d *Driver) restart(wipe bool) error {
 		return err
 	}
 	old := d.stores
-	d.stores = map[string][]store.Engine{}
+	d.stores = map[string][]storage.Engine{}
 	var errs []error
 	for name, engines := range old {
-		s := d.g.Store(name)
-		for _, e := range engines {
-			if e == nil {
+		def := d.graph.Store(name)
+		for _, engine := range engines {
+			if engine == nil {
 				continue
 			}
-			if kept := !wipe && !s.Changelog && !s.InMemory && s.Topic == ""; kept {
-				errs = append(errs, e.Undo())
-				d.stores[name] = append(d.stores[name], e)
+			// A crash of the process does not delete files. A store on disk with a changelog is closed all
+			// the same: it must show that it can be restored.
+			if survives := !wipe && !def.Changelog && !def.InMemory && def.SourceTopic == ""; survives {
+				errs = append(errs, engine.Undo())
+				d.stores[name] = append(d.stores[name], engine)
 				continue
 			}
-			errs = append(errs, e.Close(false))
+			errs = append(errs, engine.Close(false))
 		}
 	}
 	if wipe {
-		errs = append(errs, d.loseDisk())
+		errs = append(errs, d.deleteStateDir())
 	}
 	if err := errors.Join(append(errs, d.startTasks())...); err != nil {
-		return d.broken(err)
+		return d.fail(err)
 	}
 	return d.drain()
 }
 
-// loseDisk has stores begin with no files.
-func (d *Driver) loseDisk() error {
-	if d.opt.stateDir == "" {
+// deleteStateDir deletes the files of all stores.
+func (d *Driver) deleteStateDir() error {
+	if d.options.stateDir == "" {
 		return nil
 	}
-	return os.RemoveAll(d.opt.stateDir)
+	return os.RemoveAll(d.options.stateDir)
 }
 
-// newEngine opens what a partition of a store is kept in.
-func (d *Driver) newEngine(s *graph.Store, p int32) (store.Engine, error) {
-	if d.opt.stateDir == "" || s.InMemory || s.Topic != "" {
-		return memory.New(d.budget), nil
+// newEngine opens the engine of one partition of a store.
+func (d *Driver) newEngine(def *graph.Store, partition int32) (storage.Engine, error) {
+	if d.options.stateDir == "" || def.InMemory || def.SourceTopic != "" {
+		return memtable.New(d.budget), nil
 	}
-	e, _, err := bolt.Open(bolt.Options{
-		Path: filepath.Join(d.opt.stateDir, s.Name, strconv.Itoa(int(p))+".db"), Budget: d.budget, NoSync: true, PageSize: 1024,
+	engine, _, err := lsm.Open(lsm.Options{
+		Path:  filepath.Join(d.options.stateDir, def.Name, strconv.Itoa(int(partition))),
+		Store: d.options.application + "/" + def.Name, Partition: partition, Budget: d.budget, NoSync: true, PageSize: 1024,
 	})
-	return e, err
+	return engine, err
 }
 
-// flushEvery is how many commits a restart may have to replay: few, since tests of restarts have few records.
+// flushEvery is how many commits a restart may have to replay. It is small, because tests have few
+// records.
 const flushEvery = 8
 
-func (d *Driver) changelog(name string) string { return graph.ChangelogTopic(d.opt.application, name) }
+func (d *Driver) changelog(name string) string {
+	return graph.ChangelogTopic(d.options.application, name)
+}
 
 // openStore opens one partition of a store and restores it from its changelog.
-func (d *Driver) openStore(s *graph.Store, p int32) (store.Engine, error) {
-	if s.Changelog {
-		topic := d.changelog(s.Name)
-		d.counts[topic] = max(d.counts[topic], d.taskCount(d.g.Subs[s.Sub]))
+func (d *Driver) openStore(def *graph.Store, partition int32) (storage.Engine, error) {
+	if def.Changelog {
+		topic := d.changelog(def.Name)
+		d.counts[topic] = max(d.counts[topic], d.taskCount(d.graph.Subtopologies[def.Subtopology]))
 	}
-	engines := d.stores[s.Name]
-	for len(engines) <= int(p) {
+	engines := d.stores[def.Name]
+	for len(engines) <= int(partition) {
 		engines = append(engines, nil)
 	}
-	d.stores[s.Name] = engines
-	if engines[p] != nil { // kept over a restart
-		return engines[p], nil
+	d.stores[def.Name] = engines
+	if engines[partition] != nil { // kept over a restart
+		return engines[partition], nil
 	}
-	under, err := d.newEngine(s, p)
+	under, err := d.newEngine(def, partition)
 	if err != nil {
 		return nil, err
 	}
-	e, err := layout.Wrap(s, under)
+	engine, err := segmented.Wrap(def, under)
 	if err != nil {
 		return nil, errors.Join(err, under.Close(false))
 	}
-	engines[p] = e
-	if !s.Changelog && s.Row == nil {
-		return engines[p], nil
+	engines[partition] = engine
+	if !def.Changelog && def.RowDecoder == nil {
+		return engines[partition], nil
 	}
-	if err := d.restore(engines[p], s, p); err != nil {
-		return nil, fmt.Errorf("restore %q partition %d: %w", s.Name, p, err)
+	if err := d.restore(engines[partition], def, partition); err != nil {
+		return nil, fmt.Errorf("restore %q partition %d: %w", def.Name, partition, err)
 	}
-	return engines[p], nil
+	return engines[partition], nil
 }
 
-func (d *Driver) restore(e store.Engine, s *graph.Store, p int32) error {
-	var changes []store.Change
-	if s.Row != nil {
-		changes, err := d.sourceRows(s, p)
+func (d *Driver) restore(engine storage.Engine, def *graph.Store, partition int32) error {
+	var changes []storage.Change
+	if def.RowDecoder != nil {
+		changes, err := d.sourceRows(def, partition)
 		if err != nil || len(changes) == 0 {
 			return err
 		}
-		return e.Restore(changes, store.Checkpoint{Time: d.now})
+		return engine.Restore(changes, storage.Checkpoint{Time: d.now})
 	}
-	from, _ := e.Checkpoint() // a file has what was committed before
-	for _, r := range d.log(d.changelog(s.Name)).partitions[p][from.Offset:] {
+	from, _ := engine.Checkpoint() // a file has what was committed before
+	for _, r := range d.log(d.changelog(def.Name)).partitions[partition][from.Offset:] {
 		changes = append(changes, changelog.Change(r.Key, r.Value, r.Time, r.Headers))
 	}
 	if len(changes) == 0 {
 		return nil
 	}
-	return e.Restore(changes, store.Checkpoint{Offset: d.changelogEnd(s, p), Time: d.now})
+	return engine.Restore(changes, storage.Checkpoint{Offset: d.changelogEnd(def, partition), Time: d.now})
 }
 
-func (d *Driver) changelogEnd(s *graph.Store, p int32) int64 {
-	if !s.Changelog {
+func (d *Driver) changelogEnd(def *graph.Store, partition int32) int64 {
+	if !def.Changelog {
 		return 0
 	}
-	return int64(len(d.log(d.changelog(s.Name)).partitions[p]))
+	return int64(len(d.log(d.changelog(def.Name)).partitions[partition]))
 }
 
 func (d *Driver) closeStores() error {
 	var errs []error
 	for _, engines := range d.stores {
-		for _, e := range engines {
-			if e != nil {
-				errs = append(errs, e.Close(false))
+		for _, engine := range engines {
+			if engine != nil {
+				errs = append(errs, engine.Close(false))
 			}
 		}
 	}

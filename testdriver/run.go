@@ -2,25 +2,39 @@ package testdriver
 
 import (
 	"fmt"
+	"slices"
 
-	"github.com/millstream-go/millstream/internal/changelog"
-	"github.com/millstream-go/millstream/internal/task"
-	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/internal/runtime/changelog"
+	"github.com/millstream-go/millstream/internal/runtime/task"
+	"github.com/millstream-go/millstream/internal/storage"
 )
 
-// drain processes all that can be processed, one record at a time over all tasks: the lowest time first, and at equal times what
-// has waited longest.
+// drain processes all records that can be processed, one at a time over all tasks: the one with the
+// lowest time first and, at equal times, the one that has waited longest.
 func (d *Driver) drain() error {
 	for {
 		if err := d.deliver(); err != nil {
 			return err
 		}
-		x, err := d.next()
-		if err != nil || x == nil {
-			return d.broken(err)
+		next, err := d.next()
+		switch {
+		case err != nil:
+			return d.fail(err)
+		case next == nil && d.options.manualCommit:
+			return nil
+		case next == nil:
+			// A policy may have skipped records before any step processed them. Their positions must be
+			// committed, too, or a restart would read them again and count them a second time.
+			if !slices.ContainsFunc(d.tasks, (*task.Task).Moved) {
+				return nil
+			}
+			if err := d.commit(); err != nil {
+				return err
+			}
+			continue
 		}
-		if err := d.step(x); err != nil {
-			return d.broken(err)
+		if err := d.step(next); err != nil {
+			return d.fail(err)
 		}
 	}
 }
@@ -29,45 +43,48 @@ func (d *Driver) next() (*task.Task, error) {
 	var best *task.Task
 	var bestTime int64
 	var bestSince uint64
-	for _, x := range d.tasks {
-		at, since, ok, err := x.Head()
+	for _, candidate := range d.tasks {
+		at, since, ok, err := candidate.Head()
 		switch {
 		case err != nil:
 			return nil, err
 		case !ok:
 		case best == nil || at < bestTime || at == bestTime && since < bestSince:
-			best, bestTime, bestSince = x, at, since
+			best, bestTime, bestSince = candidate, at, since
 		}
 	}
 	return best, nil
 }
 
-func (d *Driver) step(x *task.Task) error {
+// step processes one record of a task, and what its time and a commit cause.
+func (d *Driver) step(next *task.Task) error {
 	d.steps++
-	if _, err := x.Process(1); err != nil {
+	if _, err := next.Process(1); err != nil {
 		return err
 	}
-	for _, x := range d.tasks { // those that share its stream time
-		if err := x.PunctuateStreamTime(); err != nil {
+	// The record may have advanced the stream time of other tasks, too, if they share it.
+	for _, t := range d.tasks {
+		if err := t.PunctuateStreamTime(); err != nil {
 			return err
 		}
 	}
 	return d.autoCommit()
 }
 
-// Commit commits what has been processed: what Restart goes back to. It is needed with ManualCommit, and after a test has written
-// to a store.
+// Commit commits what has been processed, so that Restart returns to this state. It is needed with
+// ManualCommit, and after a test has written to a store.
 func (d *Driver) Commit() {
-	d.t.Helper()
+	d.test.Helper()
 	d.check(d.commitAll())
 }
 
-// commitAll commits until nothing follows from it: steps that hold records back until a commit send them in one.
+// commitAll commits until a commit causes nothing more: steps that buffer records until a commit
+// send them in one, and what follows from these is committed with the next.
 func (d *Driver) commitAll() error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	for before := -1; d.steps != before; {
+	for before := -1; d.steps != before; { // until a commit has caused no step
 		if err := d.commit(); err != nil {
 			return err
 		}
@@ -79,53 +96,54 @@ func (d *Driver) commitAll() error {
 	return nil
 }
 
-// autoCommit commits unless the test does. A request of a step for a commit is met either way.
+// autoCommit commits, unless the test does. A commit that a step has requested is made either way.
 func (d *Driver) autoCommit() error {
-	if !d.opt.manual {
+	if !d.options.manualCommit {
 		return d.commit()
 	}
-	for _, x := range d.tasks {
-		if x.CommitRequested() {
+	for _, t := range d.tasks {
+		if t.CommitRequested() {
 			return d.commit()
 		}
 	}
 	return nil
 }
 
-// commit writes the changelogs and commits the offsets that go with them. Between the tasks of one driver nothing can fail.
+// commit writes the changelogs and commits the offsets that belong to them. Unlike in an App,
+// nothing can fail between the tasks.
 func (d *Driver) commit() error {
 	d.commits++
-	for _, x := range d.tasks {
-		if err := x.Flush(); err != nil {
-			return d.broken(err)
+	for _, running := range d.tasks {
+		if err := running.Flush(); err != nil {
+			return d.fail(err)
 		}
 	}
-	for _, x := range d.tasks {
-		for tp, at := range x.Cut() {
+	for _, running := range d.tasks {
+		for tp, at := range running.Cut(false) {
 			d.committed[tp] = at
 		}
-		for _, e := range x.Engines() {
-			if err := d.cutStore(e, x.ID().Partition); err != nil {
-				return d.broken(fmt.Errorf("store %q: %w", e.Store.Name, err))
+		for _, engine := range running.Engines() {
+			if err := d.cutStore(engine, running.ID().Partition); err != nil {
+				return d.fail(fmt.Errorf("store %q: %w", engine.Store.Name, err))
 			}
 		}
 	}
-	return d.broken(d.settleGlobals())
+	return d.fail(d.settleGlobals())
 }
 
-func (d *Driver) cutStore(e task.Engine, p int32) error {
-	emit := func(store.Change) error { return nil }
-	if e.Store.Changelog {
-		emit = func(c store.Change) error {
-			_, err := d.write(d.changelog(e.Store.Name), p, changelog.Record(c, e.Store.Headers), true)
+func (d *Driver) cutStore(engine task.Engine, partition int32) error {
+	send := func(storage.Change) error { return nil }
+	if engine.Store.Changelog {
+		send = func(c storage.Change) error {
+			_, err := d.write(d.changelog(engine.Store.Name), partition, changelog.Record(c, engine.Store.Headers), true)
 			return err
 		}
 	}
-	epoch, err := e.Cut(emit)
+	epoch, err := engine.Cut(send)
 	if err == nil {
-		e.Settle(epoch, store.Checkpoint{Offset: d.changelogEnd(e.Store, p), Time: d.now})
-		if d.opt.stateDir != "" && d.commits%flushEvery == 0 {
-			err = e.Flush(true)
+		engine.Settle(epoch, storage.Checkpoint{Offset: d.changelogEnd(engine.Store, partition), Time: d.now})
+		if d.options.stateDir != "" && d.commits%flushEvery == 0 {
+			err = engine.Flush(true)
 		}
 	}
 	return err

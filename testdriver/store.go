@@ -7,49 +7,60 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millstream-go/millstream/internal/layout"
-	"github.com/millstream-go/millstream/internal/partition"
+	"github.com/millstream-go/millstream/internal/kafka/partitioner"
+	"github.com/millstream-go/millstream/internal/storage"
+	"github.com/millstream-go/millstream/internal/storage/segmented"
 	"github.com/millstream-go/millstream/store"
 )
 
 var _ store.Opener = (*Driver)(nil)
 
-// OpenStore opens a store by name, all its partitions as one. References of package store call it: totals.In(d). What a test
-// writes is committed with the next record, or by Commit; the row goes to the partition that its key has by default.
-func (d *Driver) OpenStore(name string) (store.Handle, error) {
-	s := d.g.Store(name)
+// OpenStore opens a store by name, with all its partitions as one. References of package store call
+// it: totals.In(d). A test may write to the store; this is committed with the next record, or by
+// Commit. A new row goes to the partition that its key has by default.
+func (d *Driver) OpenStore(name string) (storage.Handle, error) {
+	s := d.graph.Store(name)
 	if s == nil {
-		return store.Handle{}, fmt.Errorf("testdriver: the program has no store %q: %s", name, d.storeNames())
+		return storage.Handle{}, fmt.Errorf("testdriver: the program has no store %q: %s", name, d.storeNames())
 	}
-	return layout.Handle(s, &view{d, name}, func() int64 { return d.now.UnixMilli() })
+	return segmented.Handle(s, &view{d, name}, func() int64 { return d.now.UnixMilli() })
+}
+
+// Stores returns the sorted names of the program's stores, including global ones and those of
+// tables and joins. Store references open them with their types, OpenStore without.
+func (d *Driver) Stores() []string {
+	names := make([]string, len(d.graph.Stores))
+	for i, s := range d.graph.Stores {
+		names[i] = s.Name
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (d *Driver) storeNames() string {
-	if len(d.g.Stores) == 0 {
+	if len(d.graph.Stores) == 0 {
 		return "it has none"
 	}
-	names := make([]string, len(d.g.Stores))
-	for i, s := range d.g.Stores {
-		names[i] = s.Name
-	}
-	return "it has " + strings.Join(names, ", ")
+	return "it has " + strings.Join(d.Stores(), ", ")
 }
 
-// view is a store with all its partitions. It finds the engines for each call: they are others after a restart.
+// view is a store with all its partitions. It looks up the engines for each call, because a restart
+// replaces them.
 type view struct {
-	d    *Driver
-	name string
+	driver *Driver
+	name   string
 }
 
-func (v *view) engines() ([]store.Engine, error) {
-	e := v.d.stores[v.name]
+func (v *view) engines() ([]storage.Engine, error) {
+	e := v.driver.stores[v.name]
 	if len(e) == 0 {
 		return nil, fmt.Errorf("testdriver: store %q is used after the end of the test", v.name)
 	}
 	return e, nil
 }
 
-// Get implements store.Bytes. A partitioner of the program may have put the key anywhere.
+// Get implements storage.Bytes. It searches all partitions, because a partitioner of the program may
+// have put the key in any of them.
 func (v *view) Get(key []byte) ([]byte, int64, bool, error) {
 	engines, err := v.engines()
 	if err != nil {
@@ -63,8 +74,8 @@ func (v *view) Get(key []byte) ([]byte, int64, bool, error) {
 	return nil, 0, false, nil
 }
 
-// home returns the partition that has key, or would have it by default.
-func (v *view) home(key []byte) (store.Engine, error) {
+// engineOf returns the partition that has key, or the one that it has by default.
+func (v *view) engineOf(key []byte) (storage.Engine, error) {
 	engines, err := v.engines()
 	if err != nil {
 		return nil, err
@@ -74,24 +85,24 @@ func (v *view) home(key []byte) (store.Engine, error) {
 			return e, err
 		}
 	}
-	return engines[partition.ForKey(key, len(engines))], nil
+	return engines[partitioner.ForKey(key, len(engines))], nil
 }
 
-// Home implements layout.Partitions: where a key is written that is not of a key-value store.
-func (v *view) Home(key []byte) (*layout.Log, error) {
+// PartitionOf implements segmented.Partitions: it returns the partition to which a key is written.
+func (v *view) PartitionOf(key []byte) (*segmented.Store, error) {
 	engines, err := v.engines()
 	if err != nil {
 		return nil, err
 	}
-	return layout.Of(engines[partition.ForKey(key, len(engines))]), nil
+	return segmented.Unwrap(engines[partitioner.ForKey(key, len(engines))]), nil
 }
 
-// Observed implements layout.Partitions.
+// Observed implements segmented.Partitions.
 func (v *view) Observed(local []byte) (int64, error) {
 	engines, err := v.engines()
 	latest := int64(-1)
 	for _, e := range engines {
-		l := layout.Of(e)
+		l := segmented.Unwrap(e)
 		at, _ := l.Observed(nil)
 		latest = max(latest, at)
 		if local != nil {
@@ -103,25 +114,25 @@ func (v *view) Observed(local []byte) (int64, error) {
 	return latest, err
 }
 
-// Put implements store.Bytes.
+// Put implements storage.Bytes.
 func (v *view) Put(key, value []byte, time int64) error {
-	e, err := v.home(key)
+	e, err := v.engineOf(key)
 	if err != nil {
 		return err
 	}
 	return e.Put(key, value, time)
 }
 
-// Delete implements store.Bytes.
+// Delete implements storage.Bytes.
 func (v *view) Delete(key []byte, time int64) error {
-	e, err := v.home(key)
+	e, err := v.engineOf(key)
 	if err != nil {
 		return err
 	}
 	return e.Delete(key, time)
 }
 
-// Len implements store.Bytes.
+// Len implements storage.Bytes.
 func (v *view) Len() (int64, error) {
 	engines, err := v.engines()
 	var sum int64
@@ -135,37 +146,39 @@ func (v *view) Len() (int64, error) {
 	return sum, err
 }
 
-// Scan implements store.Bytes: the partitions merged.
-func (v *view) Scan(r store.Range) iter.Seq2[store.Entry, error] {
+// Scan implements storage.Bytes: the partitions merged.
+func (v *view) Scan(r storage.Range) iter.Seq2[storage.Entry, error] {
 	engines, err := v.engines()
 	if err != nil {
-		return func(yield func(store.Entry, error) bool) { yield(store.Entry{}, err) }
+		return func(yield func(storage.Entry, error) bool) { yield(storage.Entry{}, err) }
 	}
 	if len(engines) == 1 {
 		return engines[0].Scan(r)
 	}
-	return func(yield func(store.Entry, error) bool) { merge(engines, r, yield) }
+	return func(yield func(storage.Entry, error) bool) { mergeScans(engines, r, yield) }
 }
 
-// head is the next entry of one partition's scan.
-type head struct {
-	store.Entry
+// partitionHead is the next entry of one partition's scan.
+type partitionHead struct {
+	storage.Entry
 	err  error
-	next func() (store.Entry, error, bool)
+	next func() (storage.Entry, error, bool)
 }
 
-func merge(engines []store.Engine, r store.Range, yield func(store.Entry, error) bool) {
-	var heads []*head
+func mergeScans(engines []storage.Engine, r storage.Range, yield func(storage.Entry, error) bool) {
+	var heads []*partitionHead
 	for _, e := range engines {
 		next, stop := iter.Pull2(e.Scan(r))
+		// At the return, not after each scan's last row: a caller that ends the loop early leaves
+		// scans open, and an engine does not end an epoch inside a scan.
 		defer stop()
-		h := &head{next: next}
-		if h.move() {
-			heads = append(heads, h)
+		opened := &partitionHead{next: next}
+		if opened.advance() {
+			heads = append(heads, opened)
 		}
 	}
 	for len(heads) > 0 {
-		first := slices.MinFunc(heads, func(a, b *head) int {
+		first := slices.MinFunc(heads, func(a, b *partitionHead) int {
 			if r.Backward {
 				return bytes.Compare(b.Key, a.Key)
 			}
@@ -174,13 +187,13 @@ func merge(engines []store.Engine, r store.Range, yield func(store.Entry, error)
 		if !yield(first.Entry, first.err) {
 			return
 		}
-		if !first.move() {
-			heads = slices.DeleteFunc(heads, func(h *head) bool { return h == first })
+		if !first.advance() {
+			heads = slices.DeleteFunc(heads, func(opened *partitionHead) bool { return opened == first })
 		}
 	}
 }
 
-func (h *head) move() bool {
+func (h *partitionHead) advance() bool {
 	var ok bool
 	h.Entry, h.err, ok = h.next()
 	return ok

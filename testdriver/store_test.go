@@ -18,7 +18,7 @@ import (
 
 var countsRef = store.NewKeyValue("counts", serde.String, serde.Int64)
 
-func TestStoresCanBeReadAndWrittenByTheTest(t *testing.T) {
+func TestOpenStore_ReadsAndWrites(t *testing.T) {
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n, " partitions"), func(t *testing.T) {
 			plain := counts()
@@ -64,7 +64,7 @@ func TestStoresCanBeReadAndWrittenByTheTest(t *testing.T) {
 	}
 }
 
-func TestAStoreThatIsNotThereIsNamed(t *testing.T) {
+func TestOpenStore_UnknownStoreIsAnError(t *testing.T) {
 	d := testdriver.New(t, withStep(t, count("counts"), counts()))
 	_, err := d.OpenStore("count")
 	assert.EqualError(t, err, `testdriver: the program has no store "count": it has counts`)
@@ -72,7 +72,7 @@ func TestAStoreThatIsNotThereIsNamed(t *testing.T) {
 	assert.EqualError(t, err, `testdriver: the program has no store "count": it has none`)
 }
 
-func TestRepartitionTopicsAreWrittenAndRead(t *testing.T) {
+func TestInput_RepartitionTopics(t *testing.T) {
 	top := build(t, func(b *stream.Builder) {
 		byValue := stream.MapKeys(stream.SelectKey(stream.From(b, in), func(_, v string) string { return v }), func(k string) string { return k })
 		stream.To(stream.Repartition(byValue, "by-value", stream.Partitions(5)), out)
@@ -93,7 +93,7 @@ func TestRepartitionTopicsAreWrittenAndRead(t *testing.T) {
 		assert.Equal(t, home[k], r.Partition, "a key has one partition")
 		assert.Less(t, r.Partition, int32(5))
 	}
-	got := testdriver.Output(d, out).Take()
+	got := testdriver.Output(d, out).Read()
 	require.Len(t, got, 20)
 	for k, r := range got {
 		assert.Equal(t, ms(int64(k)), r.Time, "time and headers go through")
@@ -103,20 +103,20 @@ func TestRepartitionTopicsAreWrittenAndRead(t *testing.T) {
 
 	repartitioned := stream.NewTopic("app-by-value-repartition", serde.String, serde.String)
 	testdriver.Input(d, repartitioned).Partition(4).Send("direct", "v")
-	assert.Equal(t, "direct", testdriver.Output(d, out).TakeOne().Key, "internal topics can be written to")
-	assert.Len(t, testdriver.Output(d, repartitioned).Take(), 21, "and read")
+	assert.Equal(t, "direct", testdriver.Output(d, out).ReadOne().Key, "internal topics can be written to")
+	assert.Len(t, testdriver.Output(d, repartitioned).Read(), 21, "and read")
 }
 
-func TestPartitionsThatDoNotFitAreAnError(t *testing.T) {
+func TestPartitions_InvalidAreAnError(t *testing.T) {
 	top := func() func(*stream.Builder) {
 		return func(b *stream.Builder) {
 			stream.To(stream.Repartition(stream.From(b, in), "again", stream.Partitions(4)), out)
 		}
 	}()
 	for name, opt := range map[string]testdriver.Option{
-		"Partitions(0): want at least 1":                                             testdriver.Partitions(0),
-		`TopicPartitions("in", -1): want at least 1`:                                 testdriver.TopicPartitions("in", -1),
-		`TopicPartitions("testdriver-again-repartition", 2): the program makes it 4`: testdriver.TopicPartitions("testdriver-again-repartition", 2),
+		"Partitions(0): want at least 1":                                         testdriver.Partitions(0),
+		`TopicPartitions("in", -1): want at least 1`:                             testdriver.TopicPartitions("in", -1),
+		`TopicPartitions("testdriver-again-repartition", 2): the program sets 4`: testdriver.TopicPartitions("testdriver-again-repartition", 2),
 	} {
 		r := &recorder{}
 		r.run(func() { testdriver.New(r, build(t, top), opt) })
@@ -127,17 +127,17 @@ func TestPartitionsThatDoNotFitAreAnError(t *testing.T) {
 	assert.Equal(t, []string{"testdriver: the topology is nil; did Build return an error?"}, r.said)
 }
 
-func TestTheClockStandsStill(t *testing.T) {
+func TestDriver_ClockStandsStill(t *testing.T) {
 	d := testdriver.New(t, build(t, upper))
 	start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	assert.Equal(t, start, d.Now())
 	testdriver.Input(d, in).Send("a", "b")
 	d.Advance(time.Hour)
 	assert.Equal(t, start.Add(time.Hour), d.Now())
-	assert.True(t, testdriver.Output(d, out).TakeOne().Time.Equal(start), "the time of a record is when it was sent")
+	assert.True(t, testdriver.Output(d, out).ReadOne().Time.Equal(start), "the time of a record is when it was sent")
 }
 
-func TestTheEndOfTheTestEndsTheTasks(t *testing.T) {
+func TestDriver_EndOfTheTestEndsTheTasks(t *testing.T) {
 	r := &recorder{}
 	closed := 0
 	top := withStep(t, func(_ *graph.Node, env graph.Env, out outlet) (outlet, error) {

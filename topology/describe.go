@@ -7,10 +7,13 @@ import (
 	"strings"
 )
 
-// Describe describes t in the format of Kafka Streams' Topology.describe(), for tools that read it and for looking at a Java program's
-// beside it. Names are ours: what Kafka Streams numbers is named after what it does. Within a sub-topology steps come by the
-// number of steps that follow from them, largest first, then by name, as do those after an arrow. String has more to say: the outputs of
-// processors, and which stores are kept where.
+// Describe describes t in the format of Kafka Streams' Topology.describe(), for tools that read it
+// and for comparison with a Java program. Names are this library's: what Kafka Streams numbers is
+// named after what it does.
+//
+// Within a sub-topology, steps are sorted by the number of steps that follow from them, largest
+// first, then by name, and so are the names after an arrow. String also shows the outputs of
+// processors and where stores are kept.
 func (t *Topology) Describe() string {
 	var b strings.Builder
 	b.WriteString("Topologies:\n ")
@@ -29,25 +32,25 @@ func (s Subtopology) describe(b *strings.Builder) {
 	}
 	b.WriteByte('\n')
 	for _, n := range s.Nodes {
-		d.node(b, n)
+		d.writeNode(b, n)
 	}
 	if !s.Global {
 		b.WriteByte('\n')
 	}
 }
 
-// described is a sub-topology about to be described.
+// described is a sub-topology that is being described.
 type described struct {
-	own      map[string]bool // stores; global ones that a step reads are not named there
-	children map[string][]string
-	weight   map[string]int // of a node and of all that follows from it; what follows on two ways counts twice
+	localStores map[string]bool // global ones that a step reads are not listed
+	children    map[string][]string
+	weight      map[string]int // of a node and all nodes downstream; those on two paths count twice
 }
 
-// describing sorts the nodes of s as they are described.
+// describing sorts the nodes of s in the order of the description.
 func describing(s Subtopology) described {
-	d := described{own: map[string]bool{}, children: map[string][]string{}, weight: map[string]int{}}
+	d := described{localStores: map[string]bool{}, children: map[string][]string{}, weight: map[string]int{}}
 	for _, st := range s.Stores {
-		d.own[st.Name] = true
+		d.localStores[st.Name] = true
 	}
 	for _, n := range slices.Backward(s.Nodes) { // children come after their parents
 		d.weight[n.Name] = 1
@@ -66,26 +69,28 @@ func (d described) compare(x, y string) int {
 	return cmp.Or(d.weight[y]-d.weight[x], cmp.Compare(x, y))
 }
 
-func (d described) node(b *strings.Builder, n Node) {
+func (d described) writeNode(b *strings.Builder, n Node) {
 	switch {
 	case n.Op == "source":
-		fmt.Fprintf(b, "    Source: %s (topics: %s)\n", n.Name, cmp.Or(n.Pattern, list(n.Topics)))
+		fmt.Fprintf(b, "    Source: %s (topics: %s)\n", n.Name, cmp.Or(n.Pattern, bracketed(n.Topics)))
 	case n.Op != "sink":
-		fmt.Fprintf(b, "    Processor: %s (stores: %s)\n", n.Name, list(slices.DeleteFunc(slices.Clone(n.Stores), func(s string) bool { return !d.own[s] })))
+		fmt.Fprintf(b, "    Processor: %s (stores: %s)\n", n.Name, bracketed(
+			slices.DeleteFunc(slices.Clone(n.Stores), func(s string) bool { return !d.localStores[s] }),
+		))
 	case len(n.Topics) == 0:
 		fmt.Fprintf(b, "    Sink: %s (extractor class: a function of the program)\n", n.Name)
 	default:
 		fmt.Fprintf(b, "    Sink: %s (topic: %s)\n", n.Name, n.Topics[0])
 	}
 	if n.Op != "sink" {
-		b.WriteString("      --> " + d.neighbours(d.children[n.Name]) + "\n")
+		b.WriteString("      --> " + d.joinNames(d.children[n.Name]) + "\n")
 	}
 	if n.Op != "source" {
-		b.WriteString("      <-- " + d.neighbours(n.Parents) + "\n")
+		b.WriteString("      <-- " + d.joinNames(n.Parents) + "\n")
 	}
 }
 
-func (d described) neighbours(names []string) string {
+func (d described) joinNames(names []string) string {
 	if len(names) == 0 {
 		return "none"
 	}
@@ -94,4 +99,4 @@ func (d described) neighbours(names []string) string {
 	return strings.Join(slices.Compact(sorted), ", ")
 }
 
-func list(names []string) string { return "[" + strings.Join(names, ", ") + "]" }
+func bracketed(names []string) string { return "[" + strings.Join(names, ", ") + "]" }

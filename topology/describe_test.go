@@ -16,7 +16,7 @@ import (
 	"github.com/millstream-go/millstream/topology"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+var rewrite = flag.Bool("rewrite", false, "write the golden files again")
 
 func text(name string) stream.Topic[string, string] {
 	return stream.NewTopic(name, serde.String, serde.String)
@@ -44,7 +44,7 @@ func program(t *testing.T) *topology.Topology {
 	return top
 }
 
-func TestDescriptions(t *testing.T) {
+func TestDescribe_AllFormats(t *testing.T) {
 	top := program(t)
 	for file, got := range map[string]string{"program.txt": top.String(), "program.mmd": top.Mermaid(), "program.dot": top.DOT(), "program.kafka.txt": top.Describe()} {
 		path := filepath.Join("testdata", file)
@@ -57,7 +57,7 @@ func TestDescriptions(t *testing.T) {
 	}
 }
 
-func TestSubtopologies(t *testing.T) {
+func TestSubtopologies_ListsNodesAndStores(t *testing.T) {
 	subs := program(t).Subtopologies()
 	require.Len(t, subs, 2)
 	assert.Equal(t, 1, subs[1].ID)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// shape is what a drawing shows as a figure of its own.
+// shape is the kind of a figure.
 type shape int
 
 const (
@@ -14,7 +14,7 @@ const (
 	storeShape
 )
 
-// drawing is a topology as figures and lines, from which Mermaid and DOT are written.
+// drawing is a topology as figures and lines, which Mermaid and DOT are written from.
 type drawing struct {
 	subs    []drawnSub
 	topics  []figure // outside the sub-topologies, which they connect
@@ -37,7 +37,7 @@ type line struct {
 	dotted          bool // to a store
 }
 
-// language is how a drawing is written down, line by line.
+// language is how a drawing is written, line by line.
 type language struct {
 	begin, end string
 	sub        func(id int) string
@@ -89,7 +89,7 @@ func (t *Topology) draw() drawing {
 	return d
 }
 
-// label is the name of a step, and what it does where a generated name does not say it.
+// label is the name of a step, with its operation where a generated name does not tell it.
 func (n Node) label() string {
 	if strings.HasPrefix(n.Name, n.Op+"-") {
 		return n.Name

@@ -32,8 +32,8 @@ type Errors []*Error
 // Error returns all mistakes, one a line.
 func (e Errors) Error() string {
 	lines := make([]string, len(e))
-	for i, x := range e {
-		lines[i] = x.Error()
+	for i, err := range e {
+		lines[i] = err.Error()
 	}
 	return strings.Join(lines, "\n")
 }
@@ -41,8 +41,8 @@ func (e Errors) Error() string {
 // Unwrap returns the mistakes, for errors.Is and errors.As.
 func (e Errors) Unwrap() []error {
 	out := make([]error, len(e))
-	for i, x := range e {
-		out[i] = x
+	for i, err := range e {
+		out[i] = err
 	}
 	return out
 }

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Mermaid draws t as a Mermaid flowchart, which GitHub shows in Markdown: boxes are steps, round ones topics, cylinders stores.
+// Mermaid draws t as a Mermaid flowchart, which GitHub shows in Markdown: boxes are steps, round
+// ones topics, cylinders stores.
 func (t *Topology) Mermaid() string {
 	return t.write(language{
 		begin:  "flowchart TD\n",

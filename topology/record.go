@@ -9,38 +9,42 @@ import (
 type (
 	// Header is one header of a record.
 	Header = store.Header
-	// Headers are the headers of a record, in order; a name may occur more than once. They are never changed in place: With and
-	// Without copy, so records may share them.
+	// Headers are the headers of a record, in order; a name may occur more than once. They are
+	// never changed in place: With and Without copy, so records may share them.
 	Headers = store.Headers
 )
 
-// Source says which input record a record was made from.
+// Source is the input record that a record was made from.
 type Source struct {
 	Topic     string // empty in a punctuation
 	Partition int32  // -1 in a punctuation
 	Offset    int64  // -1 in a punctuation
 }
 
-// Record is a record on its way through a topology. It is a value: steps get a copy and pass a copy on.
+// Record is a record on its way through a topology. It is a value: steps get a copy and pass on a
+// copy.
 type Record[K, V any] struct {
 	Key   K
 	Value V
-	// NoKey says that the record has no key (Kafka's null); Key is its zero value then. Only the flag says so: an empty key is a key.
+	// NoKey marks a record without a key (Kafka's null). Key is its zero value then. Only the flag
+	// counts: an empty key is a key.
 	NoKey bool
-	// Tombstone says that the record has no value (Kafka's null), which deletes in a table; Value is its zero value then.
+	// Tombstone marks a record without a value (Kafka's null), which deletes a row of a table.
+	// Value is its zero value then.
 	Tombstone bool
-	// Time is the record's time, to the millisecond. The zero Time, in a record that is forwarded, is that of the
-	// record being processed.
+	// Time is the record's time, to the millisecond. In a record that is forwarded, the zero Time
+	// stands for that of the record being processed.
 	Time    time.Time
 	Headers Headers
 
 	src Source
 }
 
-// Source returns where the input record came from that r was made from; its Topic is empty in a punctuation.
+// Source returns the input record that r was made from. Its Topic is empty in a punctuation.
 func (r Record[K, V]) Source() Source { return r.src }
 
-// From returns r as made from the input record s names. Tests of functions on records use it; in a topology the source sets it.
+// From returns r as made from the input record s. In a topology the source sets it; tests of
+// functions on records use From.
 func (r Record[K, V]) From(s Source) Record[K, V] { r.src = s; return r }
 
 // At returns r with another time.
@@ -66,30 +70,12 @@ func (r Record[K, V]) With(name string, value []byte) Record[K, V] {
 	return r
 }
 
-// Complete returns r, which a user's function made, as records are on their way: a zero time is now, the input record is source,
-// times are whole milliseconds, and what a flag says is absent is zero. For the packages of this module.
-func Complete[K, V any](r Record[K, V], now time.Time, source Source) Record[K, V] {
-	if r.Time.IsZero() {
-		r.Time = now
-	} else if r.Time.Nanosecond()%int(time.Millisecond) != 0 {
-		r.Time = time.UnixMilli(r.Time.UnixMilli())
-	}
-	r.src = source
-	if r.NoKey {
-		r = r.Keyless()
-	}
-	if r.Tombstone {
-		r = r.Deleted()
-	}
-	return r
-}
-
-// WithValue returns r with another value, perhaps of another type. It is no tombstone then.
+// WithValue returns r with another value, perhaps of another type. The result is no tombstone.
 func WithValue[K, V, V2 any](r Record[K, V], v V2) Record[K, V2] {
 	return Record[K, V2]{Key: r.Key, Value: v, NoKey: r.NoKey, Time: r.Time, Headers: r.Headers, src: r.src}
 }
 
-// WithKey returns r with another key, perhaps of another type. It has a key then.
+// WithKey returns r with another key, perhaps of another type. The result has a key.
 func WithKey[K, V, K2 any](r Record[K, V], k K2) Record[K2, V] {
 	return Record[K2, V]{Key: k, Value: r.Value, Tombstone: r.Tombstone, Time: r.Time, Headers: r.Headers, src: r.src}
 }

@@ -25,7 +25,7 @@ func ExampleWithValue() {
 	// Output: seven 7
 }
 
-func TestHeadersAreNeverChangedInPlace(t *testing.T) {
+func TestHeaders_NeverChangeInPlace(t *testing.T) {
 	base := make(topology.Headers, 0, 4).With("a", nil)
 	x, y := base.With("b", []byte("x")), base.With("b", []byte("y"))
 	v, _ := x.Get("b")
@@ -42,7 +42,7 @@ func TestHeadersAreNeverChangedInPlace(t *testing.T) {
 	assert.False(t, ok)
 }
 
-func TestRecordsKeepWhatAMethodDoesNotChange(t *testing.T) {
+func TestRecord_MethodsLeaveTheRestAsItIs(t *testing.T) {
 	src := topology.Source{Topic: "in", Partition: 1, Offset: 2}
 	r := topology.Record[string, int]{Key: "k", Value: 1, Time: time.UnixMilli(5), Headers: topology.Headers{{Name: "h"}}}.From(src)
 
@@ -63,14 +63,6 @@ func TestRecordsKeepWhatAMethodDoesNotChange(t *testing.T) {
 	assert.Equal(t, time.UnixMilli(6), r.At(time.UnixMilli(6)).Time)
 	assert.Len(t, r.With("x", nil).Headers, 2)
 	assert.Len(t, r.Headers, 1)
-}
-
-func TestComplete(t *testing.T) {
-	src, now := topology.Source{Topic: "in"}, time.UnixMilli(5)
-	r := topology.Complete(topology.Record[string, int]{Key: "k", NoKey: true, Value: 1, Tombstone: true}, now, src)
-	assert.Equal(t, topology.Record[string, int]{NoKey: true, Tombstone: true, Time: now}.From(src), r)
-	r = topology.Complete(topology.Record[string, int]{Time: time.UnixMicro(1999)}, now, src)
-	assert.Equal(t, time.UnixMilli(1), r.Time)
 }
 
 func TestErrors(t *testing.T) {

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// String describes t for people: each step with its topics, its stores and what follows it. Tests may compare it with what they have
-// on file, to see when a program's topics or stores change; its form may change between minor versions.
+// String describes t for people: each step with its topics, its stores and what follows it. Tests
+// may compare it with what they have on file, to see when a program's topics or stores change; its
+// form may change between minor versions.
 func (t *Topology) String() string {
 	var b strings.Builder
 	for i, s := range t.Subtopologies() {
@@ -49,7 +50,7 @@ func (o Output) write(b *strings.Builder) {
 	b.WriteString(strings.Join(o.Children, ", ") + "\n")
 }
 
-// details says what a node reads and writes, in parentheses; nothing for most.
+// details describes in parentheses what a node reads and writes. Most nodes have nothing.
 func (n Node) details() string {
 	var parts []string
 	if t := n.topics(); t != "" {

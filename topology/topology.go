@@ -1,24 +1,22 @@
-// Package topology is what Build returns, the graph of a program's steps, and what a step sees of the task that runs it:
-// records, headers, the task's clock, stores and punctuations.
+// Package topology is what Build returns, the graph of a program's steps, and what a step sees of
+// the task that runs it: records, headers, the task's clock, stores and punctuations.
 package topology
 
 import "github.com/millstream-go/millstream/internal/graph"
 
-// Topology is a program, built: the input of millstream.New and testdriver.New. It does not change and may be used by several
-// goroutines, Apps and drivers at once. String, Describe, Mermaid and DOT show it to people; the drawings of two versions of a program show
-// what changes for Kafka: topics and stores.
-type Topology struct{ g *graph.Graph }
+// Topology is a program after Build: the input of millstream.New and testdriver.New. It does not
+// change and may be used by several goroutines, Apps and drivers at once. String, Describe, Mermaid
+// and DOT show it to people. The drawings of two versions of a program show what changes in Kafka:
+// topics and stores.
+type Topology graph.Handle
 
-// New wraps a graph. For the packages of this module.
-func New(g *graph.Graph) *Topology { return &Topology{g: g} }
+func (t *Topology) impl() *graph.Graph { return (*graph.Handle)(t).Graph() }
 
-// Graph returns what t wraps. For the packages of this module.
-func (t *Topology) Graph() *graph.Graph { return t.g }
-
-// Subtopology is a part of a topology that is connected by steps and stores: it runs as one task for each partition of its topics.
+// Subtopology is a part of a topology that is connected by steps and stores: it runs as one task
+// for each partition of its topics.
 type Subtopology struct {
 	ID     int  // tasks are named after it: task 1_3 runs partition 3 of sub-topology 1
-	Global bool // it keeps global stores and makes no tasks: every instance reads all partitions of its topic
+	Global bool // it maintains global stores: every instance reads all partitions of its topic, and no tasks are made
 	Nodes  []Node
 	Stores []Store
 }
@@ -28,8 +26,9 @@ type Node struct {
 	Name string // unique; generated names serve descriptions only: no topic and no store is named from one
 	Op   string // what it does: "source", "filter", "sink"
 	Pos  string // the call that made it, as file:line, and its caller
-	// Topics are those that a source reads or a sink writes; none for a source with a pattern, and for a sink that chooses for
-	// each record. Names of internal topics are without the application's.
+	// Topics are those that a source reads or a sink writes. A source with a pattern and a sink
+	// that chooses for each record have none. Names of internal topics are without the
+	// application's prefix.
 	Topics   []string
 	Pattern  string   // of a source: a regular expression instead of topics
 	Internal bool     // its topic is made by the library
@@ -44,42 +43,47 @@ type Output struct {
 	Children []string // names of nodes, in the order in which they get each record
 }
 
-// Store is a state store. Each task has its own partition of it; of a global store every instance has all.
+// Store is a state store. Each task has its own partition of it. Of a global store every instance
+// has all partitions.
 type Store struct {
 	Name      string
 	InMemory  bool
 	Global    bool
-	Topic     string // that it is kept and restored from in place of a changelog; empty for most
-	Changelog bool   // it is kept in the topic <application>-<Name>-changelog
+	Topic     string // that it is filled and restored from in place of a changelog; empty for most
+	Changelog bool   // its changelog is the topic <application>-<Name>-changelog
 }
 
 // Subtopologies returns the parts of t, numbered from 0, their nodes parents first.
 func (t *Topology) Subtopologies() []Subtopology {
-	subs := make([]Subtopology, len(t.g.Subs))
-	for i, s := range t.g.Subs {
+	g := t.impl()
+	subs := make([]Subtopology, len(g.Subtopologies))
+	for i, s := range g.Subtopologies {
 		subs[i].ID, subs[i].Global = s.ID, s.Global
 		for _, n := range s.Nodes {
 			subs[i].Nodes = append(subs[i].Nodes, describe(n))
 		}
 		for _, st := range s.Stores {
-			subs[i].Stores = append(subs[i].Stores, Store{Name: st.Name, InMemory: st.InMemory, Global: st.Global, Topic: st.Topic, Changelog: st.Changelog})
+			subs[i].Stores = append(subs[i].Stores, Store{
+				Name: st.Name, InMemory: st.InMemory, Global: st.Global, Topic: st.SourceTopic, Changelog: st.Changelog,
+			})
 		}
 	}
 	return subs
 }
 
-func describe(n *graph.Node) Node {
-	d := Node{Name: n.Name, Op: n.Op, Pos: n.Pos, Stores: append([]string(nil), n.Stores...), Parents: names(n.Parents)}
-	if s := n.Source; s != nil {
+func describe(node *graph.Node) Node {
+	d := Node{Name: node.Name, Op: node.Op, Pos: node.Pos, Stores: append([]string(nil), node.Stores...),
+		Parents: names(node.Parents)}
+	if s := node.Source; s != nil {
 		d.Topics, d.Pattern, d.Internal = append([]string(nil), s.Topics...), s.Pattern, s.Internal
 	}
-	if s := n.Sink; s != nil {
+	if s := node.Sink; s != nil {
 		d.Internal = s.Internal
 		if s.Topic != "" {
 			d.Topics = []string{s.Topic}
 		}
 	}
-	for _, p := range n.Ports {
+	for _, p := range node.Ports {
 		d.Outputs = append(d.Outputs, Output{Name: p.Name, Children: names(p.Children)})
 	}
 	return d

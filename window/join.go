@@ -3,37 +3,40 @@ package window
 import (
 	"time"
 
-	"github.com/millstream-go/millstream/internal/windowspec"
+	"github.com/millstream-go/millstream/internal/spec"
 )
 
-// Join says which records of two streams are joined: a right one with a left one if it is at most Before earlier and at most After later,
-// both bounds included.
-type Join struct{ join windowspec.Spec }
+// Join is the window of a join of two streams: a right record is joined with a left one if it is at
+// most Before earlier and at most After later. Both bounds are included.
+type Join spec.JoinHandle
 
-// Within joins records that lie no further apart than d, whichever is first.
+// Within joins records whose times are at most d apart, whichever is first.
 func Within(d time.Duration) Join {
-	return Join{windowspec.Spec{Kind: windowspec.Join, Before: d, After: d}}
+	return Join(spec.Windows{Kind: spec.JoinWindow, Before: d, After: d}.Join())
 }
 
-// Before returns w with another bound for right records that are earlier than the left one: at most d. A negative d asks for right
-// records that are later by at least -d.
+// Before returns w with another bound for right records that are earlier than the left one: at most
+// d. With a negative d only right records that are later by at least -d are joined.
 func (w Join) Before(d time.Duration) Join {
-	w.join.Before = d
-	return w
+	return w.with(func(s *spec.Windows) { s.Before = d })
 }
 
-// After returns w with another bound for right records that are later than the left one: at most d. A negative d asks for right records
-// that are earlier by at least -d.
+// After returns w with another bound for right records that are later than the left one: at most d.
+// With a negative d only right records that are earlier by at least -d are joined.
 func (w Join) After(d time.Duration) Join {
-	w.join.After = d
-	return w
+	return w.with(func(s *spec.Windows) { s.After = d })
 }
 
-// Grace returns w with a grace period: how long, in stream time, records may come late and still be joined. Defaults to 0.
+// Grace returns w with a grace period: how late, in stream time, records may arrive and still be
+// joined. Defaults to 0.
 func (w Join) Grace(d time.Duration) Join {
-	w.join.Grace = d
-	return w
+	return w.with(func(s *spec.Windows) { s.Grace = d })
 }
 
-// Plan returns what w is. For the packages of this module.
-func (w Join) Plan() windowspec.Spec { return w.join }
+func (w Join) windows() spec.Windows { return spec.JoinHandle(w).Windows() }
+
+func (w Join) with(change func(*spec.Windows)) Join {
+	windows := w.windows()
+	change(&windows)
+	return Join(windows.Join())
+}

@@ -3,20 +3,19 @@ package window
 import (
 	"time"
 
-	"github.com/millstream-go/millstream/internal/windowspec"
+	"github.com/millstream-go/millstream/internal/spec"
 )
 
-// Landmark is the one window of all records since a moment. It is never closed, so it has no grace period and no emission on close.
-type Landmark struct{ landmark windowspec.Spec }
+// Landmark is the single window of all records since a time. It is never closed, so it has no grace
+// period and no emission on close.
+type Landmark spec.LandmarkHandle
 
-// Unlimited returns the window of all records since start. Earlier records are left out, uncounted. The window's End is the last
-// time there is.
+// Unlimited returns the window of all records since start. Earlier records are ignored and not
+// counted. The window's End is the latest possible time.
 func Unlimited(start time.Time) Landmark {
-	return Landmark{windowspec.Spec{Kind: windowspec.Unlimited, Start: start}}
+	return Landmark(spec.Windows{Kind: spec.UnlimitedWindow, Start: start}.Landmark())
 }
 
-// Plan returns what w is. For the packages of this module.
-func (w Landmark) Plan() windowspec.Spec { return w.landmark }
+func (w Landmark) windows() spec.Windows { return spec.LandmarkHandle(w).Windows() }
 
-func (Landmark) window() {}
-func (Landmark) fixed()  {}
+func (Landmark) fixed() {}

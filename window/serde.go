@@ -6,30 +6,32 @@ import (
 	"math"
 	"time"
 
-	"github.com/millstream-go/millstream/internal/windowspec"
+	"github.com/millstream-go/millstream/internal/spec"
 	"github.com/millstream-go/millstream/serde"
 )
 
-// TimeKey returns the serde of windowed keys in Kafka Streams' format for time windows: the key, then the window's start in eight bytes.
-// The end is not written: it follows from w, whose size must be that of the windows that were written. Grace and OnClose do not matter.
+// TimeKey returns the serde of windowed keys in Kafka Streams' format for time windows: the key,
+// followed by the window's start in eight bytes. The end is not written. It is computed from the
+// size of w, which must be that of the windows that were written. Grace and OnClose do not matter.
 //
 //	perHour := stream.NewTopic("clicks-per-hour", window.TimeKey(serde.String, window.Tumbling(time.Hour)), serde.Int64)
 //
-// Tables need no such serde for their stores; a topic that is written or read does. Records are spread over a topic's partitions by
-// the key without its window, as Kafka Streams does, unless the topic has a Partitioner.
+// Topics with windowed keys need this serde; stores of tables do not. Records are partitioned by
+// the key without its window, as in Kafka Streams, unless the topic has a Partitioner.
 func TimeKey[K any](key serde.Serde[K], w Fixed) serde.Serde[Key[K]] {
 	if key == nil || w == nil {
 		return nil // so that Build can report it
 	}
-	s := keySerde[K]{inner: key, size: w.Plan().Size.Milliseconds()}
-	if w.Plan().Kind == windowspec.Unlimited {
+	s := keySerde[K]{inner: key, size: w.windows().Size.Milliseconds()}
+	if w.windows().Kind == spec.UnlimitedWindow {
 		s.size = math.MaxInt64
 	}
 	return s.bound()
 }
 
-// SessionKey returns the serde of windowed keys in Kafka Streams' format for sessions: the key, then the session's end and its start in
-// eight bytes each. It is TimeKey otherwise.
+// SessionKey returns the serde of windowed keys in Kafka Streams' format for sessions: the key,
+// followed by the session's end and its start in eight bytes each. Everything else is as in
+// TimeKey.
 func SessionKey[K any](key serde.Serde[K]) serde.Serde[Key[K]] {
 	if key == nil {
 		return nil
@@ -50,7 +52,7 @@ func (s keySerde[K]) bound() serde.Serde[Key[K]] {
 	return s
 }
 
-// boundKey is the serde of windowed keys whose inner serde is another one for each topic.
+// boundKey is the serde of windowed keys whose inner serde is bound to each topic.
 type boundKey[K any] struct {
 	keySerde[K]
 	bound serde.Bound[K]
@@ -65,35 +67,35 @@ func (s boundKey[K]) Bind(topic string, isKey bool) (serde.Serde[Key[K]], error)
 	return s.keySerde, nil
 }
 
-func (s keySerde[K]) Append(dst []byte, k Key[K]) ([]byte, error) {
-	dst, err := s.inner.Append(dst, k.Key)
+func (s keySerde[K]) Append(dst []byte, key Key[K]) ([]byte, error) {
+	dst, err := s.inner.Append(dst, key.Key)
 	if err != nil {
 		return dst, err
 	}
 	if s.session {
-		dst = binary.BigEndian.AppendUint64(dst, uint64(k.End.UnixMilli()))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(key.End.UnixMilli()))
 	}
-	return binary.BigEndian.AppendUint64(dst, uint64(k.Start.UnixMilli())), nil
+	return binary.BigEndian.AppendUint64(dst, uint64(key.Start.UnixMilli())), nil
 }
 
-func (s keySerde[K]) Decode(b []byte) (k Key[K], err error) {
-	n := len(b) - s.suffix()
-	if n < 0 {
-		return k, fmt.Errorf("windowed key of %d bytes; its window alone takes %d", len(b), s.suffix())
+func (s keySerde[K]) Decode(encoded []byte) (key Key[K], err error) {
+	keyLen := len(encoded) - s.suffix()
+	if keyLen < 0 {
+		return key, fmt.Errorf("windowed key of %d bytes; its window alone takes %d", len(encoded), s.suffix())
 	}
-	start := int64(binary.BigEndian.Uint64(b[len(b)-8:]))
+	start := int64(binary.BigEndian.Uint64(encoded[len(encoded)-8:]))
 	end := start + s.size
 	switch {
 	case s.session:
-		end = int64(binary.BigEndian.Uint64(b[n:]))
+		end = int64(binary.BigEndian.Uint64(encoded[keyLen:]))
 	case end < start: // of an unlimited window
 		end = math.MaxInt64
 	}
-	if k.Key, err = s.inner.Decode(b[:n:n]); err != nil {
-		return k, err
+	if key.Key, err = s.inner.Decode(encoded[:keyLen:keyLen]); err != nil {
+		return key, err
 	}
-	k.Start, k.End = time.UnixMilli(start), time.UnixMilli(end)
-	return k, nil
+	key.Start, key.End = time.UnixMilli(start), time.UnixMilli(end)
+	return key, nil
 }
 
 func (s keySerde[K]) suffix() int {
@@ -103,8 +105,21 @@ func (s keySerde[K]) suffix() int {
 	return 8
 }
 
-// Inner returns the serde of the keys without their windows. For the packages of this module.
+// FormatName implements serde.Named, where the inner serde does. The size of windows is not in the
+// bytes, but it is in what they say.
+func (s keySerde[K]) FormatName() string {
+	inner, ok := s.inner.(serde.Named)
+	switch {
+	case !ok || inner.FormatName() == "":
+		return ""
+	case s.session:
+		return "session(" + inner.FormatName() + ")"
+	}
+	return fmt.Sprintf("window(%s,%dms)", inner.FormatName(), s.size)
+}
+
+// Inner returns the serde of the keys without their windows.
 func (s keySerde[K]) Inner() serde.Serde[K] { return s.inner }
 
-// Base returns the bytes of a key without its window, by which records are spread over partitions. For the packages of this module.
+// Base returns the bytes of a key without its window, by which records are spread over partitions.
 func (s keySerde[K]) Base(b []byte) []byte { return b[:max(0, len(b)-s.suffix())] }

@@ -3,45 +3,52 @@ package window
 import (
 	"time"
 
-	"github.com/millstream-go/millstream/internal/windowspec"
+	"github.com/millstream-go/millstream/internal/spec"
 )
 
-// Time is a window of a fixed size, from its start to its end, end excluded. Starts are multiples of the advance since 1970. It is
-// closed when stream time has reached its end and the grace period is over.
-type Time struct{ time windowspec.Spec }
+// Time is a window of a fixed size. Its start is part of it, its end is not. Starts are multiples
+// of the advance since 1970. A window is closed when stream time has reached its end and the grace
+// period is over.
+type Time spec.TimeHandle
 
-// Tumbling returns windows of that size, one after the other: each record belongs to one.
+// Tumbling returns consecutive windows of that size: each record is in one.
 func Tumbling(size time.Duration) Time { return Hopping(size, size) }
 
-// Hopping returns windows of that size, of which one starts every advance. They overlap when the advance is less than the size:
-// each record belongs to several. The advance must not be greater than the size.
+// Hopping returns windows of that size, one starting every advance. They overlap if the advance is
+// less than the size; each record is then in several. The advance must not be greater than the
+// size.
 func Hopping(size, advance time.Duration) Time {
-	return Time{windowspec.Spec{Kind: windowspec.Time, Size: size, Advance: advance}}
+	return Time(spec.Windows{Kind: spec.TimeWindow, Size: size, Advance: advance}.Time())
 }
 
-// Grace returns w with a grace period: how long after its end, in stream time, a window takes records that come late. Defaults to 0.
+// Grace returns w with a grace period: how long after its end, in stream time, a window accepts
+// late records. Defaults to 0.
 func (w Time) Grace(d time.Duration) Time {
-	w.time.Grace = d
-	return w
+	return w.with(func(s *spec.Windows) { s.Grace = d })
 }
 
-// OnClose returns w emitted on close: a window's result is sent once, when it is closed, instead of with every record.
+// OnClose returns w with emission on close: the result of a window is sent once, when it is closed,
+// instead of with every record.
 func (w Time) OnClose() Time {
-	w.time.OnClose = true
-	return w
+	return w.with(func(s *spec.Windows) { s.OnClose = true })
 }
 
-// IdleAfter returns w, emitted on close, with windows closed by the clock on the wall, too: when no record has come for d and none
-// waits on the broker, stream time moves on to d before now, as far as that closes something. What comes later with an older time is
-// late then, so d has to be longer than records are on their way, and longer than a broker may be away. Results depend on
-// when records were processed; without IdleAfter they do not, and the last windows of a partition wait for its next record.
+// IdleAfter returns w, emitted on close, with windows that are also closed by the wall clock: when
+// no record has arrived for d and none is waiting on the broker, stream time advances to d before
+// now, if that closes a window. Records that arrive afterwards with an older time are late.
+// Therefore d must be longer than records are ever delayed, and longer than a broker may be
+// unavailable. With IdleAfter results depend on when records were processed. Without it they do
+// not, and the last windows of a partition wait for its next record.
 func (w Time) IdleAfter(d time.Duration) Time {
-	w.time.Idle, w.time.AskIdle = d, true
-	return w
+	return w.with(func(s *spec.Windows) { s.Idle, s.IdleSet = d, true })
 }
 
-// Plan returns what w is. For the packages of this module.
-func (w Time) Plan() windowspec.Spec { return w.time }
+func (w Time) windows() spec.Windows { return spec.TimeHandle(w).Windows() }
 
-func (Time) window() {}
-func (Time) fixed()  {}
+func (w Time) with(change func(*spec.Windows)) Time {
+	windows := w.windows()
+	change(&windows)
+	return Time(windows.Time())
+}
+
+func (Time) fixed() {}

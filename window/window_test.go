@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/millstream-go/millstream/internal/windowspec"
+	"github.com/millstream-go/millstream/internal/spec"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/window"
 )
@@ -45,7 +45,7 @@ func ExampleSessionKey() {
 	// Output: 61000000000000000a0000000000000003
 }
 
-func TestKeysComeBackEqual(t *testing.T) {
+func TestKeySerde_RoundTrip(t *testing.T) {
 	for _, tt := range []struct {
 		serde serde.Serde[window.Key[string]]
 		key   window.Key[string]
@@ -65,7 +65,7 @@ func TestKeysComeBackEqual(t *testing.T) {
 	}
 }
 
-func TestKeysThatDoNotDecode(t *testing.T) {
+func TestKeySerde_RefusesInvalidBytes(t *testing.T) {
 	_, err := window.TimeKey(serde.String, window.Tumbling(ms)).Decode(make([]byte, 7))
 	assert.ErrorContains(t, err, "windowed key of 7 bytes; its window alone takes 8")
 	_, err = window.SessionKey(serde.String).Decode(make([]byte, 15))
@@ -74,7 +74,7 @@ func TestKeysThatDoNotDecode(t *testing.T) {
 	assert.Error(t, err, "the key itself")
 }
 
-func TestNoInnerSerdeIsNoSerde(t *testing.T) {
+func TestKeySerde_OfNilIsNil(t *testing.T) {
 	assert.Nil(t, window.TimeKey[string](nil, window.Tumbling(ms)))
 	assert.Nil(t, window.TimeKey(serde.String, nil))
 	assert.Nil(t, window.SessionKey[string](nil))
@@ -90,7 +90,7 @@ func (b bound) Bind(topic string, isKey bool) (serde.Serde[string], error) {
 	return serde.Func(func(dst []byte, v string) ([]byte, error) { return append(append(dst, topic...), v...), nil }, nil), nil
 }
 
-func TestKeysOfABoundSerdeAreBound(t *testing.T) {
+func TestKeySerde_OfABoundIsBound(t *testing.T) {
 	s, ok := window.SessionKey[string](bound{serde.String}).(serde.Bound[window.Key[string]])
 	require.True(t, ok)
 	_, err := s.Bind("", true)
@@ -102,9 +102,9 @@ func TestKeysOfABoundSerdeAreBound(t *testing.T) {
 	assert.Equal(t, "t-a", string(b[:3]))
 }
 
-func TestWindowsThatCannotBe(t *testing.T) {
+func TestWindow_Invalid(t *testing.T) {
 	for _, tt := range []struct {
-		w    interface{ Plan() windowspec.Spec }
+		w    window.Windowed
 		want string
 	}{
 		{window.Time{}, "window is zero"},
@@ -124,25 +124,25 @@ func TestWindowsThatCannotBe(t *testing.T) {
 		{window.Within(10 * ms).Grace(-ms), "grace period"},
 		{window.Tumbling(10 * ms).IdleAfter(ms), "add OnClose"},
 		{window.Sliding(10 * ms).OnClose().IdleAfter(0), "IdleAfter is 0s"},
-		{window.Tumbling(1500 * time.Microsecond), "no whole number of milliseconds"},
+		{window.Tumbling(1500 * time.Microsecond), "not a whole number of milliseconds"},
 		{window.Sessions(ms).Grace(math.MaxInt64), "longer than 50 years"},
 		{window.Within(math.MaxInt64), "longer than 50 years"},
 		{window.Within(math.MinInt64), "longer than 50 years"},
 	} {
-		assert.ErrorContains(t, tt.w.Plan().Check(), tt.want, "%+v", tt.w)
+		assert.ErrorContains(t, window.WindowsOf(tt.w).Check(), tt.want, "%+v", tt.w)
 	}
 }
 
-func TestWindowsThatCan(t *testing.T) {
-	for _, w := range []interface{ Plan() windowspec.Spec }{
+func TestWindow_Valid(t *testing.T) {
+	for _, w := range []window.Windowed{
 		window.Tumbling(ms), window.Tumbling(ms).IdleAfter(ms).OnClose(), window.Hopping(10*ms, 10*ms), window.Sliding(0), window.Sessions(ms).Grace(50 * 365 * 24 * time.Hour),
 		window.Unlimited(time.UnixMilli(0)), window.Within(0), window.Within(10 * ms).Before(-10 * ms), window.Within(ms).After(-ms),
 	} {
-		assert.NoError(t, w.Plan().Check(), "%+v", w)
+		assert.NoError(t, window.WindowsOf(w).Check(), "%+v", w)
 	}
 }
 
-func TestRetentions(t *testing.T) {
+func TestWindow_Retention(t *testing.T) {
 	for _, tt := range []struct {
 		w    window.Any
 		said time.Duration
@@ -156,9 +156,9 @@ func TestRetentions(t *testing.T) {
 		{window.Sliding(10 * ms), 9 * ms, 0},
 		{window.Sessions(5 * ms).Grace(10 * ms), 0, 21 * ms},
 		{window.Sessions(5 * ms).Grace(10 * ms), 14 * ms, 0},
-		{window.Unlimited(time.UnixMilli(0)), ms, windowspec.Forever},
+		{window.Unlimited(time.UnixMilli(0)), ms, spec.Forever},
 	} {
-		got, err := tt.w.Plan().Retention(tt.said)
+		got, err := window.WindowsOf(tt.w).Retention(tt.said)
 		assert.Equal(t, tt.want, got)
 		assert.Equal(t, tt.want == 0, err != nil)
 	}

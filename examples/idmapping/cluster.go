@@ -4,19 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// cluster is the program's own access to Kafka, beside the library's: it creates topics, feeds the inputs, and reads the output as any
-// other consumer would.
-type cluster struct{ client *kgo.Client }
+// cluster is the program's own access to Kafka, beside the library's: it creates topics, writes the
+// inputs, and reads the output as any other consumer would.
+type cluster struct {
+	client  *kgo.Client
+	brokers []string
+}
 
 func connect(brokers []string) (cluster, error) {
 	c, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ProducerLinger(0))
-	return cluster{c}, err
+	return cluster{c, brokers}, err
 }
 
 // create creates the topics that are missing. compacted is the one that is a table.
@@ -27,15 +31,17 @@ func (k cluster) create(ctx context.Context, topics []TopicConfig, compacted str
 		rt := kmsg.NewCreateTopicsRequestTopic()
 		rt.Topic, rt.NumPartitions, rt.ReplicationFactor = t.Name, int32(t.Partitions), int16(t.Replication)
 		if t.Name == compacted {
-			c := kmsg.NewCreateTopicsRequestTopicConfig()
-			c.Name, c.Value = "cleanup.policy", kmsg.StringPtr("compact")
-			rt.Configs = append(rt.Configs, c)
+			compact := kmsg.NewCreateTopicsRequestTopicConfig()
+			compact.Name, compact.Value = "cleanup.policy", kmsg.StringPtr("compact")
+			rt.Configs = append(rt.Configs, compact)
 		}
 		req.Topics = append(req.Topics, rt)
 	}
 	resp, err := req.RequestWith(ctx, k.client)
 	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
+		return fmt.Errorf("create the missing topics at %s: %w; check that a Kafka runs there, and -brokers or "+
+			"bootstrap.servers",
+			strings.Join(k.brokers, ","), err)
 	}
 	var errs []error
 	for _, t := range resp.Topics {
@@ -46,26 +52,26 @@ func (k cluster) create(ctx context.Context, topics []TopicConfig, compacted str
 	return errors.Join(errs...)
 }
 
-// feed writes a message and does not wait; failures come to done.
-func (k cluster) feed(ctx context.Context, c Config, m Message, done func(*kgo.Record, error)) {
-	r := &kgo.Record{Topic: c.Stream.Name, Value: m.Value, Timestamp: m.Time}
-	if m.Table {
-		r.Topic = c.Table.Name
+// produce writes a message and does not wait; failures come to done.
+func (k cluster) produce(ctx context.Context, config Config, message Message, done func(*kgo.Record, error)) {
+	record := &kgo.Record{Topic: config.Stream.Name, Value: message.Value, Timestamp: message.Time}
+	if message.Table {
+		record.Topic = config.Table.Name
 	}
-	if m.Key != "" {
-		r.Key = []byte(m.Key)
+	if message.Key != "" {
+		record.Key = []byte(message.Key)
 	}
-	k.client.Produce(ctx, r, done)
+	k.client.Produce(ctx, record, done)
 }
 
-// feedAll writes messages, waits for all acknowledgements, and returns how many there were.
-func (k cluster) feedAll(ctx context.Context, c Config, messages func(yield func(Message) bool)) (int, error) {
-	n := 0
+// produceAll writes messages, waits for all acknowledgements, and returns how many there were.
+func (k cluster) produceAll(ctx context.Context, config Config, messages func(yield func(Message) bool)) (int, error) {
+	written := 0
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	for m := range messages {
-		n++
-		k.feed(ctx, c, m, func(_ *kgo.Record, err error) {
+	for message := range messages {
+		written++
+		k.produce(ctx, config, message, func(_ *kgo.Record, err error) {
 			if err != nil {
 				cancel(fmt.Errorf("write to an input: %w", err))
 			}
@@ -75,9 +81,9 @@ func (k cluster) feedAll(ctx context.Context, c Config, messages func(yield func
 		}
 	}
 	if err := k.client.Flush(ctx); err != nil {
-		return n, context.Cause(ctx)
+		return written, context.Cause(ctx)
 	}
-	return n, context.Cause(ctx)
+	return written, context.Cause(ctx)
 }
 
 // ends returns the end offset of each partition of a topic.

@@ -40,7 +40,8 @@ func defaults() Config {
 	topic := func(name string) TopicConfig { return TopicConfig{Name: name, Partitions: 4, Replication: -1} }
 	return Config{
 		Application: "idmapping", Mode: "learning", Seed: 1,
-		Stream: topic("events"), Table: topic("registrations"), Rekeyed: topic("registrations-by-phone"), Output: topic("profiles"),
+		Stream: topic("events"), Table: topic("registrations"), Rekeyed: topic("registrations-by-phone"),
+		Output: topic("profiles"),
 	}
 }
 
@@ -59,7 +60,7 @@ func (c Config) topics() []TopicConfig {
 func (c *Config) readFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("-config: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	if err := c.read(f); err != nil {
@@ -118,7 +119,8 @@ func (c *Config) setters() map[string]func(string) error {
 		"application.id":    func(v string) error { c.Application = v; return nil },
 		"bootstrap.servers": func(v string) error { c.Brokers = list(v); return nil },
 	}
-	for name, t := range map[string]*TopicConfig{"stream": &c.Stream, "table": &c.Table, "rekeyed": &c.Rekeyed, "output": &c.Output} {
+	for name, t := range map[string]*TopicConfig{"stream": &c.Stream, "table": &c.Table, "rekeyed": &c.Rekeyed,
+		"output": &c.Output} {
 		set[name+".topic.name"] = func(v string) error { t.Name = v; return nil }
 		set[name+".topic.partitions"] = number(name+".topic.partitions", 1, &t.Partitions)
 		set[name+".topic.replication.factor"] = number(name+".topic.replication.factor", 1, &t.Replication)
@@ -165,13 +167,15 @@ func (c Config) check() error {
 		errs = append(errs, fmt.Errorf("-generate is %d; it has to be 0 or more", c.Generate))
 	}
 	uses := map[string]string{}
-	for what, t := range map[string]TopicConfig{"stream": c.Stream, "table": c.Table, "rekeyed": c.Rekeyed, "output": c.Output} {
+	for what, t := range map[string]TopicConfig{"stream": c.Stream, "table": c.Table, "rekeyed": c.Rekeyed,
+		"output": c.Output} {
 		if err := legal(what+".topic.name", t.Name); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		if other := uses[t.Name]; other != "" {
-			errs = append(errs, fmt.Errorf("%s.topic.name and %s.topic.name are both %q", min(what, other), max(what, other), t.Name))
+			errs = append(errs, fmt.Errorf("%s.topic.name and %s.topic.name are both %q", min(what, other), max(what, other),
+				t.Name))
 		}
 		uses[t.Name] = what
 	}

@@ -18,8 +18,8 @@ func properties(t *testing.T, text string) string {
 	return path
 }
 
-func TestParseReadsTheLecturesNamesAndFlagsWin(t *testing.T) {
-	file := properties(t, `# the lecture's configuration
+func TestConfig_FlagsWinOverTheFile(t *testing.T) {
+	file := properties(t, `# a comment
 application.id = finance
 bootstrap.servers=kafka-1:9092, kafka-2:9092
 ! another comment
@@ -48,7 +48,7 @@ output.topic.partitions=6
 	assert.Equal(t, "learning", c.Mode)
 }
 
-func TestParseListsEverythingThatIsWrong(t *testing.T) {
+func TestConfig_ListsEveryMistake(t *testing.T) {
 	file := properties(t, "stream.topic.partitions=none\nno separator\nstream.topic.nmae=x\noutput.topic.replication.factor=0\ntable.topic.name=events\napplication.id=\n")
 	_, err := parse([]string{"-config", file, "-mode", "both", "-generate", "-1", "left-over"}, io.Discard)
 	require.Error(t, err)
@@ -68,7 +68,7 @@ func TestParseListsEverythingThatIsWrong(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-func TestAMessageIsAnyJSONObject(t *testing.T) {
+func TestIDs_AnyJSONObject(t *testing.T) {
 	for _, c := range []struct {
 		name, in string
 		want     IDs

@@ -56,7 +56,7 @@ func program1(t *testing.T, args ...string) (out, log string) {
 	return o.String(), l.String()
 }
 
-func TestStoryAsJSON(t *testing.T) {
+func TestService_StoryAsJSON(t *testing.T) {
 	out, log := program1(t, "-once", "-json")
 	var got []IDs
 	for dec := json.NewDecoder(strings.NewReader(out)); dec.More(); {
@@ -68,7 +68,7 @@ func TestStoryAsJSON(t *testing.T) {
 	assert.Contains(t, log, `skipped: 1 for "no phone"`)
 }
 
-func TestStoryForPeople(t *testing.T) {
+func TestService_StoryForPeople(t *testing.T) {
 	out, _ := program1(t, "-once")
 	assert.Contains(t, out, "-> Linh looks around")
 	assert.Contains(t, out, "0901-111 is COMPLETE: ID card ID-7001, device linhs-phone")
@@ -99,7 +99,7 @@ func naiveTable(messages func(yield func(Message) bool)) map[string]IDs {
 	return table
 }
 
-func TestGenerateEndsWithItsSummary(t *testing.T) {
+func TestService_GenerateEndsWithItsSummary(t *testing.T) {
 	out, _ := program1(t, "-generate", "2000", "-seed", "7", "-once", "-json")
 	var got struct{ Records, Profiles, Complete int }
 	require.NoError(t, json.Unmarshal([]byte(out), &got))
@@ -150,8 +150,9 @@ func readTable(t *testing.T, ctx context.Context, brokers []string, topic string
 	return w.profiles
 }
 
-// The service creates the topics that a properties file names, and works on a Kafka that is not its own.
-func TestServiceOnABroker(t *testing.T) {
+// The service creates the topics that a properties file names, and works on a Kafka that is not its
+// own.
+func TestService_OnABroker(t *testing.T) {
 	b := broker.Start(t)
 	serviceOn(t, b.Brokers())
 }
@@ -189,9 +190,9 @@ output.topic.partitions=5
 		yield(Message{Table: true, Key: "0900000001", Time: now.AddDate(0, 0, 1)})  // erased
 		yield(Message{Table: true, Key: "0900000002", Time: now.AddDate(-1, 0, 0)}) // long before what is known
 	}
-	_, err = k.feedAll(t.Context(), c, messages)
+	_, err = k.produceAll(t.Context(), c, messages)
 	require.NoError(t, err)
-	_, err = k.feedAll(t.Context(), c, one(Message{Value: []byte("no object"), Time: now}))
+	_, err = k.produceAll(t.Context(), c, single(Message{Value: []byte("no object"), Time: now}))
 	require.NoError(t, err)
 	_, log := program1(t, args...)
 	assert.Contains(t, log, "skipped:", "by reason")
@@ -203,11 +204,20 @@ output.topic.partitions=5
 	assert.Equal(t, naiveTable(messages), readTable(t, t.Context(), brokers, "mapped"))
 }
 
-func TestServiceSaysWhatIsWrong(t *testing.T) {
+func TestService_Mistakes(t *testing.T) {
 	var out, log buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	err := command(ctx, []string{"-mode", "mapping", "-generate", "-5", "-json"}, &out, &log)
 	require.ErrorContains(t, err, "-generate is -5")
 	assert.Empty(t, out.String(), fmt.Sprint(err))
+}
+
+// The build before the start prints nothing: the first line must not wait for a Kafka.
+func TestService_FirstLineComesAtOnce(t *testing.T) {
+	var out, log buffer
+	err := command(t.Context(), []string{"-brokers", "127.0.0.1:1", "-once"}, &out, &log)
+	require.Error(t, err)
+	assert.Equal(t, "idmapping: started in learning mode, Kafka is at 127.0.0.1:1; it ends with its input\n", log.String())
+	assert.Empty(t, out.String())
 }

@@ -21,8 +21,9 @@ func (v IDs) complete() bool { return v.Phone != "" && v.IDCard != "" && v.Devic
 
 var errNoObject = errors.New("the message is not a JSON object")
 
-// idsSerde reads any JSON object: fields of other names do not matter, and an identifier that is missing or no string is empty.
-// encoding/json alone would take "PHONE" for phone, and refuse a number.
+// idsSerde reads any JSON object: fields of other names do not matter, and an identifier that is
+// missing or no string is empty. encoding/json alone would take "PHONE" for phone, and refuse a
+// number.
 var idsSerde = serde.Func(
 	func(dst []byte, v IDs) ([]byte, error) {
 		b, err := json.Marshal(v)

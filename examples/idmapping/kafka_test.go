@@ -5,7 +5,7 @@ package main
 import (
 	"testing"
 
-	"github.com/millstream-go/millstream/internal/kafkatest"
+	"github.com/millstream-go/millstream/tests/kafkatest"
 )
 
 func TestKafkaService(t *testing.T) {

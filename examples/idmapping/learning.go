@@ -23,8 +23,8 @@ type Seen struct {
 	At    int64  `json:"at"`
 }
 
-// newer is what counts of two sayings: the later one, of two at the same time the greater string. So the result does not depend
-// on the order in which they come.
+// newer is what counts of two sayings: the later one, of two at the same time the greater string.
+// So the result does not depend on the order in which they come.
 func (s Seen) newer(value string, at int64) Seen {
 	if value == "" || at < s.At || at == s.At && value <= s.Value {
 		return s
@@ -32,8 +32,9 @@ func (s Seen) newer(value string, at int64) Seen {
 	return Seen{value, at}
 }
 
-// Profile is the row of a phone number: what is known, and until when everything is to be forgotten. The row of an erased
-// customer stays, without identifiers: without its Erased a fact that comes late would bring them back.
+// Profile is the row of a phone number: what is known, and until when everything is to be
+// forgotten. The row of an erased customer stays, without identifiers: without its Erased a fact
+// that comes late would bring them back.
 type Profile struct {
 	IDCard   Seen  `json:"idCard"`
 	DeviceID Seen  `json:"deviceId"`
@@ -86,8 +87,8 @@ func newTopics(c Config) Topics {
 	}
 }
 
-// learning is the topology in which the table learns from registrations and events alike: a device ID seen in one event
-// and an ID card seen in the next come out together.
+// learning is the topology in which the table learns from registrations and events alike: a device
+// ID seen in one event and an ID card seen in the next come out together.
 func learning(t Topics) (*topology.Topology, error) {
 	b := stream.NewBuilder(stream.Serdes(&serde.Registry{Fallback: serde.JSONCodec}))
 	events := stream.TryFilterRecords(stream.From(b, t.Events), hasValue).Named("events-with-value")
@@ -103,7 +104,8 @@ func learning(t Topics) (*topology.Topology, error) {
 	return b.Build()
 }
 
-// toFact keys what a message says by its phone. A registration without a value erases the phone that is its key.
+// toFact keys what a message says by its phone. A registration without a value erases the phone
+// that is its key.
 func toFact(r stream.Record[string, IDs]) stream.Record[string, Fact] {
 	at := r.Time.UnixMilli()
 	if r.Tombstone {

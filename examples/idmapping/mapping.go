@@ -10,8 +10,9 @@ import (
 	"github.com/millstream-go/millstream/topology"
 )
 
-// mapping is the topology of the lecture: registrations, re-keyed by phone, are a table; each event is completed with the row of its
-// phone. The table learns nothing from events, and an event of an unknown phone comes out as it is.
+// mapping is the topology of mapping mode: registrations, re-keyed by phone, are a table; each event
+// is completed with the row of its phone. The table learns nothing from events, and an event of an
+// unknown phone comes out as it is.
 func mapping(t Topics) (*topology.Topology, error) {
 	b := stream.NewBuilder()
 	registrations := stream.MapRecords(stream.From(b, t.Registrations), byPhone).Named("registrations-by-phone")
@@ -19,12 +20,14 @@ func mapping(t Topics) (*topology.Topology, error) {
 	known := table.From(b, t.Rekeyed, "registered")
 
 	events := stream.TryFilterRecords(stream.From(b, t.Events), hasValue).Named("events-with-value")
-	events = stream.TryFilterRecords(stream.MapRecords(events, byPhone).Named("events-by-phone"), hasKey).Named("events-with-phone")
+	events = stream.MapRecords(events, byPhone).Named("events-by-phone")
+	events = stream.TryFilterRecords(events, hasKey).Named("events-with-phone")
 	stream.To(join.StreamTableLeft(events, known, "complete", fill), t.Output)
 	return b.Build()
 }
 
-// byPhone keys a message by its phone; a registration without a value keeps its key, which is the phone, and deletes its row.
+// byPhone keys a message by its phone; a registration without a value keeps its key, which is the
+// phone, and deletes its row.
 func byPhone(r stream.Record[string, IDs]) stream.Record[string, IDs] {
 	if r.Tombstone {
 		return r

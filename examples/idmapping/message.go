@@ -22,8 +22,8 @@ type Step struct {
 	Message
 }
 
-// story is what a person can follow on the terminal, from start on: what the readers of the lecture found impossible comes out in
-// the second step, a device ID seen in one event and an ID card seen in the next.
+// story is what a person can follow on the terminal, from start on. The second step joins a device
+// ID seen in one event with an ID card seen in the next, which mapping mode cannot do.
 func story(start time.Time) []Step {
 	at := start
 	say := func(table bool, text string, v map[string]string) Step {
@@ -50,9 +50,9 @@ func story(start time.Time) []Step {
 	}
 }
 
-// generate makes the messages of n customers from a seed: the same ones for the same seed, but for the time they start at. Four
-// of five customers come to be complete by registering and by events; the others never say some identifier, and every twentieth
-// message is of somebody without a phone.
+// generate makes the messages of n customers from a seed: the same ones for the same seed, but for
+// the time they start at. Four of five customers come to be complete by registering and by events;
+// the others never say some identifier, and every twentieth message is of somebody without a phone.
 func generate(n int, seed uint64, start time.Time) iter.Seq[Message] {
 	return func(yield func(Message) bool) {
 		rnd := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // made-up customers need no secrets

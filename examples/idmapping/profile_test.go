@@ -20,7 +20,7 @@ func fold(facts []Fact) Profile {
 }
 
 // A profile is the same whatever order its facts come in, ties and erasures included.
-func TestProfileDoesNotDependOnOrder(t *testing.T) {
+func TestProfile_DoesNotDependOnOrder(t *testing.T) {
 	t.Logf("seed %d", *seed)
 	rnd := rand.New(rand.NewPCG(*seed, 0))
 	some := func(s ...string) string { return s[rnd.IntN(len(s))] }
@@ -38,7 +38,7 @@ func TestProfileDoesNotDependOnOrder(t *testing.T) {
 	}
 }
 
-func TestProfileRules(t *testing.T) {
+func TestProfile_Rules(t *testing.T) {
 	say := func(at int64, card, device string) Fact { return Fact{IDs: IDs{"1", card, device}, At: at} }
 	erase := func(at int64) Fact { return Fact{At: at, Erase: true} }
 

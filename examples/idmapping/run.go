@@ -21,50 +21,65 @@ import (
 // service is a run of the program.
 type service struct {
 	Config
-	out, log io.Writer
-	own      bool // the Kafka is ours
-	kafka    cluster
-	app      *millstream.App
-	watch    *watcher // nil where nobody looks at the output
-	dropped  drops
-	fed      int
-	began    time.Time
+	out, log  io.Writer
+	inProcess bool // the Kafka is ours
+	kafka     cluster
+	app       *millstream.App
+	watch     *watcher // nil where nobody looks at the output
+	dropped   drops
+	written   int
+	began     time.Time
 }
 
 func run(ctx context.Context, c Config, out, log io.Writer) (err error) {
-	s := &service{Config: c, out: out, log: log, own: len(c.Brokers) == 0}
-	if s.own {
-		end, err := s.startKafka()
+	svc := &service{Config: c, out: out, log: log, inProcess: len(c.Brokers) == 0}
+	svc.announce()
+	if svc.inProcess {
+		end, err := svc.startKafka()
 		if err != nil {
 			return err
 		}
 		defer end()
 	}
-	if s.kafka, err = connect(s.Brokers); err != nil {
+	if svc.kafka, err = connect(svc.Brokers); err != nil {
 		return err
 	}
-	defer s.kafka.close()
+	defer svc.kafka.close()
 	compacted := ""
-	if s.Mode == "learning" {
-		compacted = s.Output.Name // its output is a table: one current record for each phone
+	if svc.Mode == "learning" {
+		compacted = svc.Output.Name // its output is a table: one current record for each phone
 	}
-	if err := s.kafka.create(ctx, s.topics(), compacted); err != nil {
+	if err := svc.kafka.create(ctx, svc.topics(), compacted); err != nil {
 		return err
 	}
-	if s.app, err = s.newApp(); err != nil {
+	if svc.app, err = svc.newApp(); err != nil {
 		return err
 	}
-	if s.own || s.Generate > 0 {
-		end, err := s.startWatch(ctx)
+	if svc.inProcess || svc.Generate > 0 {
+		end, err := svc.startWatch(ctx)
 		if err != nil {
 			return err
 		}
 		defer end()
 	}
-	if s.Once {
-		return stopped(ctx, s.once(ctx))
+	if svc.Once {
+		return stopped(ctx, svc.once(ctx))
 	}
-	return stopped(ctx, s.serve(ctx))
+	return stopped(ctx, svc.serve(ctx))
+}
+
+// announce says at once that the program has started: the build before it prints nothing, and
+// what follows needs a Kafka.
+func (s *service) announce() {
+	kafka := "in this process"
+	if !s.inProcess {
+		kafka = "at " + strings.Join(s.Brokers, ", ")
+	}
+	end := "it runs until Ctrl-C"
+	if s.Once {
+		end = "it ends with its input"
+	}
+	fmt.Fprintf(s.log, "idmapping: started in %s mode, Kafka is %s; %s\n", s.Mode, kafka, end)
 }
 
 // stopped turns the errors of a program that was told to end into nil.
@@ -151,7 +166,7 @@ func (s *service) startWatch(ctx context.Context) (end func(), err error) {
 
 // once feeds everything, processes it, and ends when the output shows it.
 func (s *service) once(ctx context.Context) error {
-	if err := s.feedAll(ctx); err != nil {
+	if err := s.writeInputs(ctx); err != nil {
 		return err
 	}
 	stop := s.progress(ctx)
@@ -182,7 +197,7 @@ func (s *service) serve(ctx context.Context) error {
 	var feeding error
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if feeding = s.drip(ctx); feeding != nil {
+		if feeding = s.playStory(ctx); feeding != nil {
 			cancel()
 		}
 	})
@@ -212,33 +227,35 @@ func (s *service) summary() {
 	complete, all, _ := s.watch.complete()
 	if s.JSON {
 		_ = json.NewEncoder(s.out).Encode(map[string]any{
-			"records": s.fed, "seconds": took, "recordsPerSecond": float64(s.fed) / took, "profiles": all, "complete": complete,
+			"records": s.written, "seconds": took, "recordsPerSecond": float64(s.written) / took, "profiles": all,
+			"complete": complete,
 		})
 		return
 	}
-	fmt.Fprintf(s.out, "%d records in %.1f s, %.0f records/s; %d of %d profiles are complete\n", s.fed, took, float64(s.fed)/took, complete, all)
+	fmt.Fprintf(s.out, "%d records in %.1f s, %.0f records/s; %d of %d profiles are complete\n", s.written, took,
+		float64(s.written)/took, complete, all)
 }
 
 // drops counts what was skipped. Safe for use by several goroutines.
 type drops struct {
-	mu sync.Mutex
-	n  map[string]int64
+	mu     sync.Mutex
+	counts map[string]int64
 }
 
 func (d *drops) add(i millstream.DropInfo) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.n == nil {
-		d.n = map[string]int64{}
+	if d.counts == nil {
+		d.counts = map[string]int64{}
 	}
-	d.n[i.Reason] += i.N
+	d.counts[i.Reason] += i.N
 }
 
 func (d *drops) lines() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out []string
-	for reason, n := range d.n {
+	for reason, n := range d.counts {
 		out = append(out, fmt.Sprintf("%d for %q", n, reason))
 	}
 	slices.SortFunc(out, strings.Compare)

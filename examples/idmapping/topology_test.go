@@ -31,35 +31,35 @@ func start(t *testing.T, mode string, opts ...testdriver.Option) program {
 	return program{d, testdriver.Input(d, topics.Events), testdriver.Input(d, topics.Registrations), testdriver.Output(d, topics.Output)}
 }
 
-func TestLearningLinksWhatNoMessageHasTogether(t *testing.T) {
+func TestLearning_LinksWhatNoMessageHasTogether(t *testing.T) {
 	p := start(t, "learning")
 	p.events.At(at(1)).SendValue(IDs{Phone: "1", DeviceID: "d"})
 	p.registrations.At(at(2)).SendValue(IDs{Phone: "1", IDCard: "c"})
-	got := p.output.Take()
+	got := p.output.Read()
 	require.Len(t, got, 2)
 	assert.Equal(t, "1", got[0].Key)
 	assert.Equal(t, IDs{Phone: "1", DeviceID: "d"}, got[0].Value)
 	assert.Equal(t, IDs{"1", "c", "d"}, got[1].Value)
 }
 
-func TestLearningForgetsWhoIsErased(t *testing.T) {
+func TestLearning_ForgetsErasedCustomers(t *testing.T) {
 	p := start(t, "learning")
 	p.registrations.At(at(5)).SendValue(IDs{"1", "c", "d"})
 	p.registrations.At(at(6)).Delete("1")
-	got := p.output.Take()
+	got := p.output.Read()
 	require.Len(t, got, 2)
 	assert.True(t, got[1].Tombstone)
 	assert.Equal(t, "1", got[1].Key)
 
 	p.events.At(at(6)).SendValue(IDs{Phone: "1", DeviceID: "as old as the erasure"})
 	p.events.At(at(3)).SendValue(IDs{Phone: "1", DeviceID: "older"})
-	assert.Empty(t, p.output.Take(), "what is not newer stays forgotten, and nothing is told of it")
+	assert.Empty(t, p.output.Read(), "what is not newer stays forgotten, and nothing is told of it")
 	p.Restart()
 	p.events.At(at(7)).SendValue(IDs{Phone: "1", DeviceID: "newer"})
-	assert.Equal(t, IDs{Phone: "1", DeviceID: "newer"}, p.output.TakeOne().Value)
+	assert.Equal(t, IDs{Phone: "1", DeviceID: "newer"}, p.output.ReadOne().Value)
 }
 
-func TestWhatCannotBeUsedIsCountedAndSkipped(t *testing.T) {
+func TestLearning_UnusableMessagesAreCountedAndSkipped(t *testing.T) {
 	for _, mode := range []string{"learning", "mapping"} {
 		t.Run(mode, func(t *testing.T) {
 			p := start(t, mode)
@@ -69,7 +69,7 @@ func TestWhatCannotBeUsedIsCountedAndSkipped(t *testing.T) {
 			p.events.SendBytes([]byte("1"), nil)
 			p.events.SendBytes([]byte("key"), []byte("[1]"))
 			p.registrations.SendBytes(nil, []byte("not json"))
-			assert.Empty(t, p.output.Take())
+			assert.Empty(t, p.output.Read())
 			dropped := p.Dropped()
 			assert.Equal(t, 3, dropped[noPhone])
 			assert.Equal(t, 1, dropped[noEvent])
@@ -90,13 +90,13 @@ func TestWhatCannotBeUsedIsCountedAndSkipped(t *testing.T) {
 	}
 }
 
-func TestMappingFillsFromTheTableOnly(t *testing.T) {
+func TestMapping_FillsFromTheTableOnly(t *testing.T) {
 	p := start(t, "mapping")
 	p.registrations.At(at(1)).SendValue(IDs{Phone: "1", IDCard: "c"})
 	p.events.At(at(2)).SendValue(IDs{Phone: "1", DeviceID: "d"})
 	p.events.At(at(3)).SendValue(IDs{Phone: "1"})
 	p.events.At(at(4)).SendValue(IDs{Phone: "2", DeviceID: "e"})
-	got := p.output.Take()
+	got := p.output.Read()
 	require.Len(t, got, 3)
 	assert.Equal(t, IDs{"1", "c", "d"}, got[0].Value)
 	assert.Equal(t, IDs{Phone: "1", IDCard: "c"}, got[1].Value, "the table learns nothing from events")
@@ -104,10 +104,11 @@ func TestMappingFillsFromTheTableOnly(t *testing.T) {
 
 	p.registrations.At(at(5)).Delete("1")
 	p.events.At(at(6)).SendValue(IDs{Phone: "1", DeviceID: "d"})
-	assert.Equal(t, IDs{Phone: "1", DeviceID: "d"}, p.output.TakeOne().Value)
+	assert.Equal(t, IDs{Phone: "1", DeviceID: "d"}, p.output.ReadOne().Value)
 }
 
-// The final table is what a fold over all messages gives, in whatever order topics and partitions interleave.
+// The final table is what a fold over all messages gives, in whatever order topics and partitions
+// interleave.
 func TestOracleLearning(t *testing.T) {
 	t.Logf("seed %d", *seed)
 	rnd := rand.New(rand.NewPCG(*seed, 1))

@@ -10,30 +10,32 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// watcher reads the output topic from its start, as any consumer would, and keeps the current record of each phone.
+// watcher reads the output topic from its start, as any consumer would, and keeps the current
+// record of each phone.
 type watcher struct {
 	client     *kgo.Client
 	topic      string
 	partitions int
-	show       func(old, now IDs, gone bool)
+	show       func(old, now IDs, deleted bool)
 
-	mu       sync.Mutex
-	profiles map[string]IDs
-	at       map[int32]int64 // position by partition
-	read     int
-	moved    chan struct{} // capacity 1: at has changed
-	err      error
+	mu        sync.Mutex
+	profiles  map[string]IDs
+	positions map[int32]int64 // position by partition
+	read      int
+	moved     chan struct{} // capacity 1: at has changed
+	err       error
 }
 
-func watch(brokers []string, topic string, partitions int, show func(old, now IDs, gone bool)) (*watcher, error) {
-	c, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+func watch(brokers []string, topic string, partitions int, show func(old, now IDs, deleted bool)) (*watcher, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return nil, err
 	}
 	return &watcher{
-		client: c, topic: topic, partitions: partitions, show: show,
-		profiles: map[string]IDs{}, at: map[int32]int64{}, moved: make(chan struct{}, 1),
+		client: client, topic: topic, partitions: partitions, show: show,
+		profiles: map[string]IDs{}, positions: map[int32]int64{}, moved: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -48,7 +50,7 @@ func (w *watcher) run(ctx context.Context) {
 				w.err = fmt.Errorf("read %s[%d]: %w", topic, p, err)
 			}
 		})
-		fetches.EachRecord(w.take)
+		fetches.EachRecord(w.apply)
 		w.mu.Unlock()
 		select {
 		case w.moved <- struct{}{}:
@@ -57,19 +59,19 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-func (w *watcher) take(r *kgo.Record) {
-	w.at[r.Partition] = r.Offset + 1
+func (w *watcher) apply(record *kgo.Record) {
+	w.positions[record.Partition] = record.Offset + 1
 	w.read++
-	phone := string(r.Key)
+	phone := string(record.Key)
 	old := w.profiles[phone]
-	if r.Value == nil {
+	if record.Value == nil {
 		delete(w.profiles, phone)
 		w.show(old, IDs{Phone: phone}, true)
 		return
 	}
-	now, err := idsSerde.Decode(r.Value)
+	now, err := idsSerde.Decode(record.Value)
 	if err != nil {
-		w.err = fmt.Errorf("%s[%d] offset %d: %w", w.topic, r.Partition, r.Offset, err)
+		w.err = fmt.Errorf("%s[%d] offset %d: %w", w.topic, record.Partition, record.Offset, err)
 		return
 	}
 	w.profiles[phone] = now
@@ -82,7 +84,7 @@ func (w *watcher) until(ctx context.Context, ends map[int32]int64) error {
 		w.mu.Lock()
 		err, done := w.err, true
 		for p, end := range ends {
-			done = done && w.at[p] >= end
+			done = done && w.positions[p] >= end
 		}
 		w.mu.Unlock()
 		if err != nil || done {
@@ -108,22 +110,23 @@ func (w *watcher) complete() (complete, all, read int) {
 	return complete, len(w.profiles), w.read
 }
 
-// printer returns what shows profiles: as JSON a line for each that becomes complete, else a line for each change.
-func printer(c Config, out io.Writer) func(old, now IDs, gone bool) {
+// printer returns what shows profiles: as JSON a line for each that becomes complete, else a line
+// for each change.
+func printer(c Config, out io.Writer) func(old, now IDs, deleted bool) {
 	switch {
 	case c.Generate > 0:
 		return func(IDs, IDs, bool) {}
 	case c.JSON:
 		enc := json.NewEncoder(out)
-		return func(old, now IDs, gone bool) {
-			if !gone && now.complete() && !old.complete() {
+		return func(old, now IDs, deleted bool) {
+			if !deleted && now.complete() && !old.complete() {
 				_ = enc.Encode(now) // a closed pipe ends the program soon enough
 			}
 		}
 	}
-	return func(old, now IDs, gone bool) {
+	return func(old, now IDs, deleted bool) {
 		switch {
-		case gone:
+		case deleted:
 			fmt.Fprintf(out, "    <- %s is forgotten\n", now.Phone)
 		case now.complete() && !old.complete():
 			fmt.Fprintf(out, "    <- %s is COMPLETE: ID card %s, device %s\n", now.Phone, now.IDCard, now.DeviceID)

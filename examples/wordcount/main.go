@@ -31,7 +31,7 @@ func build() (*topology.Topology, error) {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	top, err := build()
 	if err != nil {
 		log.Fatal(err) // every mistake of the program, with its file and line

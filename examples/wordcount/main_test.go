@@ -22,7 +22,7 @@ func TestWordCount(t *testing.T) {
 }
 
 // The README shows this program as it is.
-func TestTheReadmeShowsTheProgram(t *testing.T) {
+func TestWordCount_ReadmeShowsTheProgram(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
 	program, err := os.ReadFile("main.go")
@@ -30,4 +30,10 @@ func TestTheReadmeShowsTheProgram(t *testing.T) {
 	_, body, ok := strings.Cut(string(program), "package main\n")
 	require.True(t, ok)
 	assert.Contains(t, string(readme), "```go\npackage main\n"+body+"```")
+	tests, err := os.ReadFile("main_test.go")
+	require.NoError(t, err)
+	_, test, _ := strings.Cut(string(tests), "\trequire.NoError(t, err)\n")
+	test, _, ok = strings.Cut(test, "}\n\n")
+	require.True(t, ok)
+	assert.Contains(t, string(readme), "```go\n"+strings.ReplaceAll("\n"+test, "\n\t", "\n")[1:]+"```")
 }

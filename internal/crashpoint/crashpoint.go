@@ -1,5 +1,6 @@
-// Package crashpoint names the gaps between the steps of a commit, a flush and a restore, so that a simulation can stop a process dead
-// in each of them. A hook is found through the context that App.Run was given; without one a point costs a nil check.
+// Package crashpoint names the points between the steps of a commit, a flush and a restore. A
+// simulation can kill a process at each of them. Its hook is in the context that App.Run was called
+// with; without a hook a point costs a nil check.
 package crashpoint
 
 import (
@@ -7,10 +8,12 @@ import (
 	"fmt"
 )
 
-// Point is a place at which a process may be stopped. The numbers are stable: schedules of failing histories name them.
+// Point is a point at which a process may be killed. The numbers are stable: schedules of failing
+// histories name them.
 type Point int
 
-// The points, in the order in which one commit passes them. What has happened before each is said; what follows has not.
+// The points, in the order in which one commit passes them. Each comment says what has happened
+// before; what follows has not.
 const (
 	// StartPositions: the tasks' start positions are known, and not committed.
 	StartPositions Point = 1 + iota
@@ -34,9 +37,9 @@ const (
 	SettleHalf
 	// SettleDone: the epoch is settled everywhere.
 	SettleDone
-	// FlushBegin: a store is about to write settled epochs to its file.
+	// FlushBegin: a store is about to write settled epochs to its files.
 	FlushBegin
-	// FlushHalf: some of the transactions of a flush are written, the one with the checkpoint is not.
+	// FlushHalf: a file of a flush is written, and no root lists it.
 	FlushHalf
 	// FlushDone: the flush is on disk, checkpoint and all.
 	FlushDone
@@ -44,21 +47,67 @@ const (
 	RestoreHalf
 	// RestoreDone: a store is restored; its task does not run yet.
 	RestoreDone
-	// RevokeSettled: the tasks to be given up are settled; they are not closed and the member has not rejoined.
+	// RevokeSettled: the tasks to be given up are settled; they are not closed and the member has not
+	// rejoined.
 	RevokeSettled
-	// StopSettled: at the end of the App everything is settled; stores are open and the group is not left.
+	// StopSettled: at the end of the App everything is settled; stores are open and the group is not
+	// left.
 	StopSettled
 
 	end
 )
 
-// Points returns all of them.
-func Points() []Point {
-	out := make([]Point, 0, end-1)
-	for p := StartPositions; p < end; p++ {
+// The points of the files of a store, in flushes and merges.
+const (
+	// RunsWritten: the files of a flush or a merge are written and synced; the root does not list them.
+	RunsWritten Point = 101 + iota
+	// RootWritten: a new root is synced beside the old one.
+	RootWritten
+	// RootReplaced: the new root is in place; files that it does not list are still there.
+	RootReplaced
+	// MergeBegin: runs are about to be merged.
+	MergeBegin
+	// MergeHalf: a file of a merge is listed, and the merge is not at its end.
+	MergeHalf
+	// MergeDone: a merge is at its end.
+	MergeDone
+
+	storeEnd
+)
+
+// The points of transactions, in the order in which a worker passes them.
+const (
+	// TransactionalID: the worker's transactional id is its own, and what was open under it is aborted.
+	TransactionalID Point = 201 + iota
+	// OffsetsAccepted: all of a transaction is acknowledged, and its offsets are accepted; its end is not requested.
+	OffsetsAccepted
+	// AbortOpen: the worker has ended, and aborts what is open.
+	AbortOpen
+
+	transactionEnd
+)
+
+// TransactionPoints returns the points that an App passes only where each record is to count exactly once.
+func TransactionPoints() []Point {
+	return []Point{TransactionalID, OffsetsAccepted, AbortOpen}
+}
+
+// StorePoints returns the points of the files of a store.
+func StorePoints() []Point {
+	out := make([]Point, 0, storeEnd-RunsWritten)
+	for p := RunsWritten; p < storeEnd; p++ {
 		out = append(out, p)
 	}
 	return out
+}
+
+// Points returns all points that an App passes with the default guarantee.
+func Points() []Point {
+	out := make([]Point, 0, end-1+storeEnd-RunsWritten)
+	for p := StartPositions; p < end; p++ {
+		out = append(out, p)
+	}
+	return append(out, StorePoints()...)
 }
 
 var names = [...]string{
@@ -66,24 +115,36 @@ var names = [...]string{
 	CutBegin: "cut: begin", CutOffsets: "cut: offsets fixed", CutHalf: "cut: half of the changelogs", CutDone: "cut: done",
 	SendAcked: "send: acknowledged", SendCommitted: "send: committed",
 	SettleBegin: "settle: begin", SettleHalf: "settle: half of the stores", SettleDone: "settle: done",
-	FlushBegin: "flush: begin", FlushHalf: "flush: half of the transactions", FlushDone: "flush: done",
+	FlushBegin: "flush: begin", FlushHalf: "flush: half of the files", FlushDone: "flush: done",
 	RestoreHalf: "restore: half", RestoreDone: "restore: done",
 	RevokeSettled: "revoke: settled", StopSettled: "stop: settled",
 }
 
+var storeNames = [...]string{
+	"runs: written", "root: written", "root: replaced", "merge: begin", "merge: half", "merge: done",
+}
+
+var transactionNames = [...]string{"transaction: id taken", "transaction: offsets accepted", "transaction: stop"}
+
 // String returns the name of the point, as in the summary of a simulation.
 func (p Point) String() string {
+	if p >= RunsWritten && p < storeEnd {
+		return storeNames[p-RunsWritten]
+	}
+	if p >= TransactionalID && p < transactionEnd {
+		return transactionNames[p-TransactionalID]
+	}
 	if p < StartPositions || p >= end {
 		return fmt.Sprintf("point %d", int(p))
 	}
 	return names[p]
 }
 
-// Hook is called at each point, on the goroutine that is there. It may return, and nothing has happened; block for ever, as a
-// process that hangs; or panic with Dead, as one that was killed: the App then commits nothing, writes nothing to its files any more,
-// does not leave its group, ends its goroutines and returns Dead from Run.
-//
-// It is called by several goroutines at once.
+// Hook is called at each point, on the goroutine that passes it; several goroutines may call it at
+// once. It may return, and nothing happens. It may block for ever, as a process that hangs. Or it
+// may panic with Dead, as a process that was killed: the App then commits nothing and writes
+// nothing to its files any more, does not leave its group, ends its goroutines and returns Dead
+// from Run.
 type Hook func(Point)
 
 // At calls the hook, if there is one.
@@ -111,7 +172,8 @@ func From(ctx context.Context) Hook {
 	return h
 }
 
-// Catch turns a panic with Dead into a call of died, and lets every other panic go on. Goroutines that pass points defer it.
+// Catch turns a panic with Dead into a call of died, and lets every other panic go on. Goroutines
+// that pass points defer it.
 func Catch(died func()) {
 	switch r := recover(); r {
 	case nil:

@@ -9,7 +9,7 @@ import (
 	"github.com/millstream-go/millstream/internal/crashpoint"
 )
 
-func TestHookIsFoundThroughTheContext(t *testing.T) {
+func TestHook_FromContext(t *testing.T) {
 	var met []crashpoint.Point
 	ctx := crashpoint.With(context.Background(), func(p crashpoint.Point) { met = append(met, p) })
 	for _, p := range crashpoint.Points() {
@@ -19,7 +19,7 @@ func TestHookIsFoundThroughTheContext(t *testing.T) {
 	crashpoint.From(context.Background()).At(crashpoint.CutBegin) // no hook: nothing
 }
 
-func TestEveryPointHasAName(t *testing.T) {
+func TestPoint_Names(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range crashpoint.Points() {
 		assert.NotEmpty(t, p.String())
@@ -29,7 +29,7 @@ func TestEveryPointHasAName(t *testing.T) {
 	assert.Equal(t, "point 0", crashpoint.Point(0).String())
 }
 
-func TestCatchEndsOnlyTheDead(t *testing.T) {
+func TestCatch_OnlyDead(t *testing.T) {
 	died := 0
 	func() {
 		defer crashpoint.Catch(func() { died++ })

@@ -1,26 +1,32 @@
-// Package graph is a topology without types: nodes, stores and topics, and for each node the function that wires it for a task.
-// internal/plan makes it from the calls of the DSL; package topology shows it to users; tasks, the runtime and the test driver
-// use only this. What is typed stays behind values of type any: outlets of package wire, asserted once, when a task is wired.
+// Package graph is a topology without types: nodes, stores and topics, and for each node the
+// function that wires it for a task.
+//
+// Package plan makes it from the calls of the DSL, package topology shows it to users, and tasks,
+// the runtime and the test driver use nothing else. Typed values stay behind values of type any:
+// they are outlets of package wire, asserted once, when a task is wired.
 package graph
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/internal/kafka"
-	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/internal/storage"
 )
 
-// Graph is what Build made. Read-only.
+// Graph is what Build makes. It is read-only.
 type Graph struct {
-	Nodes    []*Node // parents before children, in the order of the calls
-	Stores   []*Store
-	Topics   []*Topic // internal ones: repartition topics
-	Subs     []*Sub
-	Together [][]string // topics, or patterns of sources, whose partition counts must agree (co-partitioned)
-	// Around returns the middleware around a node in a task, as Port.Around takes it; nil: none. Itself nil when there is none anywhere.
-	Around func(n *Node, task TaskID) any
+	Nodes         []*Node // parents before children, in the order of the calls
+	Stores        []*Store
+	Topics        []*Topic // internal ones: repartition topics
+	Subtopologies []*Subtopology
+	CoPartitioned [][]string // topics, or patterns of sources, with equal partition counts
+	// Middleware returns the middleware of a node in a task, for Port.WrapMiddleware; nil when the
+	// node has none. The field is nil when the program has none.
+	Middleware func(n *Node, task TaskID) any
 }
 
 // Kind is what a node is to the runtime.
@@ -28,44 +34,48 @@ type Kind uint8
 
 // The kinds.
 const (
-	Process Kind = iota
+	Processor Kind = iota
 	Source
 	Sink
 )
 
 // Node is a step of the topology.
 type Node struct {
-	Name string // unique
-	Op   string // what the DSL calls it: "filter", "aggregate"
-	Pos  string // the user's file:line
-	Kind Kind
-	Sub  int // index in Graph.Subs
+	Name        string // unique
+	Op          string // what the DSL calls it: "filter", "aggregate"
+	Pos         string // the user's file:line
+	Kind        Kind
+	Subtopology int // index in Graph.Subs
 
 	Parents []*Node
 	Ports   []*Port  // one per output; most have one, sinks none
 	Stores  []string // stores that it reads or writes
+	// TracksTime reports that the node has a stream time of its own (Env.OperatorTime), which is
+	// saved with the committed offsets.
+	TracksTime bool
 
 	Source *SourceSpec // of sources
 	Sink   *SinkSpec   // of sinks
 	Policy failure.Policy
 
-	// Wire makes the node's inlet for one task, given one outlet per port (the fan of the port's children). Nil for sources,
-	// which are opened per topic by Source.Open.
+	// Wire makes the node's inlet for one task. outs has one outlet per port, which leads to all
+	// children of the port. Wire is nil for sources, which are opened per topic by Source.Open.
 	Wire func(n *Node, env Env, outs []any) (inlet any, err error)
 }
 
-// Port is an output of a node: the children on it get the same records, in order, each with all that follows before the next
-// (depth first, as in Kafka Streams).
+// Port is an output of a node. All children get the same records. Each record goes to a child, and
+// through everything that follows from it, before it goes to the next child (depth first, as in
+// Kafka Streams).
 type Port struct {
 	Name     string // empty for the main output
 	Children []*Node
-	// Fan makes one outlet of the inlets of the children.
-	Fan func(inlets []any) any
-	// Around puts middleware around an inlet of this output's records, the inlet of n.
-	Around func(n *Node, env Env, inlet, around any) any
+	// Broadcast makes one outlet of the inlets of the children.
+	Broadcast func(inlets []any) any
+	// WrapMiddleware puts middleware around the inlet of n, which gets this output's records.
+	WrapMiddleware func(n *Node, env Env, inlet, around any) any
 }
 
-// SourceSpec says what a source reads.
+// SourceSpec describes what a source reads.
 type SourceSpec struct {
 	Topics   []string // names without the application's prefix for internal topics; sorted
 	Pattern  string   // regular expression instead of Topics
@@ -73,11 +83,12 @@ type SourceSpec struct {
 	Global   bool     // every instance reads all partitions of Topics[0], outside of tasks
 	Offset   StartAt
 	Policy   failure.Policy // of records that do not decode
-	// Open makes the inlet for one queue: one topic, the task's partition. outs is as for Node.Wire.
+	// Open makes the inlet for one queue: one topic, and the task's partition. outs is as for
+	// Node.Wire.
 	Open func(n *Node, env Env, topic string, outs []any) (Queue, error)
 }
 
-// StartAt says where a source begins when nothing is committed.
+// StartAt is where a source begins when nothing is committed.
 type StartAt struct {
 	Kind  StartKind
 	Since int64 // milliseconds before now, for StartSince
@@ -94,13 +105,14 @@ const (
 	StartSince
 )
 
-// SinkSpec says what a sink writes.
+// SinkSpec describes what a sink writes.
 type SinkSpec struct {
 	Topic    string // empty when each record chooses
 	Internal bool   // Topic is an internal topic of Graph.Topics
 }
 
-// Topic is an internal topic. Its name has the application's prefix put before it by the runtime: <application>-<Name>.
+// Topic is an internal topic. Its name in Kafka begins with the application's:
+// <application>-<Name>.
 type Topic struct {
 	Name       string // with suffix: "counts-repartition"
 	Partitions int    // 0: as many as the largest source topic of the sub-topology that writes it
@@ -114,7 +126,8 @@ type StoreKind uint8
 const (
 	// Timestamped rows have a time of their own, as the stores of tables have.
 	Timestamped StoreKind = iota
-	// Plain rows are written with the time of the record being processed, which only the changelog sees.
+	// Plain rows are written with the time of the record being processed, which only the changelog
+	// sees.
 	Plain
 	// Window rows have a key and the start of a window, and a time of their own.
 	Window
@@ -124,54 +137,69 @@ const (
 	Versioned
 )
 
-// Store is a state store; each task that uses it has its own partition of it.
+// Store is a state store. Each task that uses it has its own partition of it.
 type Store struct {
 	Name      string
 	Pos       string
 	Kind      StoreKind
 	InMemory  bool
-	Changelog bool              // kept in <application>-<Name>-changelog
+	Changelog bool              // its changelog is <application>-<Name>-changelog
 	Config    map[string]string // extra configuration of the changelog topic
-	Headers   []kafka.Header    // of the changelog's records that are no deletions: Kafka Streams marks the format of buffers so
-	Sub       int               // index in Graph.Subs
+	// Headers are those of the changelog's records that are no tombstones. Kafka Streams marks the
+	// format of buffers so.
+	Headers     []kafka.Header
+	Subtopology int // index in Graph.Subs
 
-	// KeepHeaders has the store keep the headers of records with its rows; they are on the changelog's records, too.
+	// Format describes the rows where Kind does not: "sliding window", "buffer". KeyFormat and
+	// ValueFormat are the names of their serdes' formats, empty where a serde has none. See Type.
+	Format, KeyFormat, ValueFormat string
+
+	// KeepHeaders has the store store the headers of records with its rows. The changelog's records
+	// carry them, too.
 	KeepHeaders bool
-	// Retention is how long rows of window, session and versioned stores are kept after the time they are for.
+	// Retention is how long rows of window, session and versioned stores stay after the time they
+	// are for.
 	Retention time.Duration
-	// Size is that of the windows of a window store: from the start to the end.
+	// Size is that of the windows of a window store, from start to end.
 	Size time.Duration
-	// Segment is the length of time whose rows are dropped together; 0: Kafka Streams' choice for the retention.
+	// Segment is the length of time whose rows are dropped together; 0: Kafka Streams' choice for
+	// the retention.
 	Segment time.Duration
-	// Duplicates has a window store keep all that is put for one key and start.
+	// Duplicates has a window store keep all values that are put for one key and start.
 	Duplicates bool
-	// ByTime has a window or session store keep an index by time: emission on close needs it.
+	// ByTime has a window or session store maintain an index by time, which emission on close
+	// needs.
 	ByTime bool
 
-	// Global says that every instance has the whole store, kept by the global sub-topology Sub, and that the tasks of others read it.
+	// Global reports that every instance has the whole store. The global sub-topology writes it,
+	// and tasks of others read it.
 	Global bool
-	// Topic is the external topic that a store is kept from and restored from in place of a changelog: task p from partition p, a
-	// global store from all of them. Empty for stores that are written by what their steps do.
-	Topic string
-	// Owner is the node that alone writes the store; all others read it. Empty: whoever uses the store may write.
-	Owner string
-	// Row makes the function that turns a record of Topic into what it does to the store; ok is false for records that are no rows.
-	// Set where Topic is, but for global stores, which are restored through their step.
-	Row func() (func(*kafka.Record) (c store.Change, ok bool, err error), error)
+	// SourceTopic is the external topic that the store is filled and restored from in place of a
+	// changelog: task p from partition p, a global store from all partitions. Empty for most
+	// stores.
+	SourceTopic string
+	// Writer is the name of the only node that writes the store; all others read it. Empty: every
+	// user of the store may write it.
+	Writer string
+	// RowDecoder makes the function that turns a record of SourceTopic into a change of the store;
+	// ok is false for records that are no rows. It is set where SourceTopic is, except for global
+	// stores, which are restored through their step.
+	RowDecoder func() (func(*kafka.Record) (c storage.Change, ok bool, err error), error)
 }
 
-// Sub is a sub-topology: nodes connected by edges or shared stores. It runs as one task per partition.
-type Sub struct {
+// Subtopology is a set of nodes connected by edges or shared stores. It runs as one task per
+// partition.
+type Subtopology struct {
 	ID int
-	// Global sub-topologies keep global stores: one source, whose topic every instance reads in full, and one step. They make no
-	// tasks of the group's.
+	// Global sub-topologies maintain global stores. They have one source, whose topic every
+	// instance reads in full, and one step. No task of the group runs them.
 	Global bool
 	Nodes  []*Node
 	Stores []*Store
 }
 
 // Sources returns the sub-topology's sources.
-func (s *Sub) Sources() []*Node {
+func (s *Subtopology) Sources() []*Node {
 	var out []*Node
 	for _, n := range s.Nodes {
 		if n.Kind == Source {
@@ -191,24 +219,41 @@ func (g *Graph) Store(name string) *Store {
 	return nil
 }
 
-// TaskID names a task.
+// TaskID identifies a task.
 type TaskID struct {
-	Sub       int
-	Partition int32
+	Subtopology int
+	Partition   int32
 }
 
 // String returns "0_3": sub-topology 0, partition 3.
-func (t TaskID) String() string { return fmt.Sprintf("%d_%d", t.Sub, t.Partition) }
+func (t TaskID) String() string { return fmt.Sprintf("%d_%d", t.Subtopology, t.Partition) }
+
+// Compare orders tasks by sub-topology, then by partition.
+func (t TaskID) Compare(other TaskID) int {
+	return cmp.Or(cmp.Compare(t.Subtopology, other.Subtopology), cmp.Compare(t.Partition, other.Partition))
+}
 
 // InternalTopic is the full name of an internal topic or a changelog of an application.
 func InternalTopic(application, name string) string { return application + "-" + name }
 
 // ChangelogTopic is the name of a store's changelog.
 func ChangelogTopic(application, store string) string {
-	return application + "-" + store + "-changelog"
+	return InternalTopic(application, ChangelogName(store))
 }
 
-// Feed makes s a store that only owner writes, from the topic that shape names.
-func (s *Store) Feed(owner string, shape Store) {
-	s.Owner, s.Topic, s.Global, s.Row, s.Changelog = owner, shape.Topic, shape.Global, shape.Row, false
+// ChangelogName is that name without the application's prefix.
+func ChangelogName(store string) string { return store + "-changelog" }
+
+// IsInternalTopic reports whether topic, a full name, is a repartition topic or a changelog of g in
+// an application.
+func (g *Graph) IsInternalTopic(application, topic string) bool {
+	return slices.ContainsFunc(g.Topics, func(t *Topic) bool { return topic == InternalTopic(application, t.Name) }) ||
+		slices.ContainsFunc(g.Stores,
+			func(s *Store) bool { return s.Changelog && topic == ChangelogTopic(application, s.Name) })
+}
+
+// RestoreFrom makes s a store that only writer writes, restored from the topic that shape names.
+func (s *Store) RestoreFrom(writer string, shape Store) {
+	s.Writer, s.SourceTopic, s.Global, s.RowDecoder, s.Changelog = writer, shape.SourceTopic, shape.Global,
+		shape.RowDecoder, false
 }

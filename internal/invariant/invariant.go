@@ -1,8 +1,8 @@
-// Package invariant says what happens when this module breaks its own rules: a panic that names the rule. A user's mistake
-// is an error, never a broken invariant.
+// Package invariant is for checks of rules that this module sets itself. A broken one is a panic
+// that names the rule. A user's mistake is an error, and never a broken invariant.
 //
-// Cheap checks run always; dear ones stand behind Enabled, which is a constant, so that the compiler removes them from
-// ordinary builds. Build with the tag "invariants" to have them.
+// Cheap checks always run. Expensive ones are behind Enabled, which is a constant, so that the
+// compiler removes them from ordinary builds. The build tag "invariants" enables them.
 package invariant
 
 import "fmt"

@@ -8,7 +8,7 @@ import (
 	"github.com/millstream-go/millstream/internal/invariant"
 )
 
-func TestFailNamesTheRule(t *testing.T) {
+func TestFail_NamesTheRule(t *testing.T) {
 	assert.PanicsWithValue(t, "millstream: broken invariant: epoch 3 settled twice", func() {
 		invariant.Fail("epoch %d settled twice", 3)
 	})

@@ -2,5 +2,5 @@
 
 package invariant
 
-// Enabled is whether dear checks run: false, since the build lacks the tag "invariants".
+// Enabled reports whether expensive checks run: this build does not have the tag "invariants".
 const Enabled = false

@@ -2,5 +2,5 @@
 
 package invariant
 
-// Enabled is whether dear checks run: true, since the build has the tag "invariants".
+// Enabled reports whether expensive checks run: this build has the tag "invariants".
 const Enabled = true

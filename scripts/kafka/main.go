@@ -1,9 +1,11 @@
-// Command kafka runs a real Apache Kafka until it is interrupted: one node on free ports of the loopback interface, its jars from
-// Maven. It prints the address to bootstrap from, and nothing else, on standard output when the node serves.
+// Command kafka runs a real Apache Kafka until it is interrupted: one node on free ports of the
+// loopback interface, its jars from Maven. It prints the address to bootstrap from, and nothing
+// else, on standard output when the node serves.
 //
 //	go run ./scripts/kafka -dir /tmp/kafka
 //
-// With -sasl there is a second listener, SASL over TLS; -dir then holds the certificate to trust, ca.pem.
+// With -sasl there is a second listener, SASL over TLS; -dir then holds the certificate to trust,
+// ca.pem.
 package main
 
 import (
@@ -15,12 +17,12 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/millstream-go/millstream/internal/kafkatest"
+	"github.com/millstream-go/millstream/tests/kafkatest"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	dir := flag.String("dir", "", "where its files go; a directory of its own, removed at the end, unless set")
 	sasl := flag.Bool("sasl", false, "listen for SASL (PLAIN, SCRAM, OAUTHBEARER) over TLS too")
 	flag.Parse()
@@ -52,7 +54,8 @@ func run(ctx context.Context, dir string, sasl bool) error {
 		if err := os.WriteFile(filepath.Join(dir, "ca.pem"), n.CA, 0o644); err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "SASL over TLS: %s, user %s, password %s, trust %s\n", n.SASLAddr, kafkatest.User, kafkatest.Password, filepath.Join(dir, "ca.pem"))
+		fmt.Fprintf(os.Stderr, "SASL over TLS: %s, user %s, password %s, trust %s\n", n.SASLAddr, kafkatest.User,
+			kafkatest.Password, filepath.Join(dir, "ca.pem"))
 	}
 	<-ctx.Done()
 	return nil

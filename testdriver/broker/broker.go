@@ -1,14 +1,16 @@
-// Package broker is a Kafka in this process, for integration tests and for programs that show something without a cluster.
+// Package broker is a Kafka in this process, for integration tests and for programs that show
+// something without a cluster.
 //
 //	b := broker.Start(t, broker.Topic("orders", 4))
 //	app, err := millstream.New(top, millstream.Config{ApplicationID: "shop", Brokers: b.Brokers()})
 //
-// It speaks Kafka's protocol on TCP, with groups, transactions, compaction and configurations (it is franz-go's kfake). With
-// Virtual it listens on a network in memory instead, so that App and broker run in one bubble of testing/synctest, where time
-// passes only when all wait.
+// It speaks Kafka's protocol on TCP, with groups, transactions, compaction and configurations (it
+// is franz-go's kfake). With Virtual it listens on a network in memory instead, so that App and
+// broker run in one bubble of testing/synctest, where time passes only when all wait.
 //
-// Importing the package switches the metrics of go-metrics off for the whole process: Sarama's cost CPU for each request, and
-// their ticker would live outside a bubble. So import it from tests and programs, never from a library.
+// Importing the package switches the metrics of go-metrics off for the whole process: Sarama's cost
+// CPU for each request, and their ticker would live outside a bubble. So import it from tests and
+// programs, never from a library.
 package broker
 
 import (
@@ -31,19 +33,21 @@ func init() { metrics.UseNilMetrics = true } // read by every client, so not to 
 // Dialer connects to the brokers; it has the type of Config.Dialer.
 type Dialer = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Broker is a running Kafka of one or more brokers. It is safe for concurrent use, but for Restart and Close.
+// Broker is a running Kafka of one or more brokers. It is safe for concurrent use, but for Restart
+// and Close.
 type Broker struct {
 	settings settings
 	network  *kfake.VirtualNetwork // nil on TCP
 	cluster  *kfake.Cluster
 	addrs    []string
 
-	mu      sync.Mutex
-	written *kgo.Client // made by the first Produce
+	mu              sync.Mutex
+	writeClient     *kgo.Client   // created by the first Produce
+	oldWriteClients []*kgo.Client // those before it, which knew other partition counts
 }
 
-// New starts a Kafka: one broker on TCP, on free ports of the loopback interface, with its data in memory, unless opts say
-// otherwise. Close it.
+// New starts a Kafka: one broker on TCP, on free ports of the loopback interface, with its data in
+// memory, unless opts say otherwise. Close it.
 func New(opts ...Option) (*Broker, error) {
 	b := &Broker{settings: settings{brokers: 1}}
 	for _, o := range opts {
@@ -62,7 +66,8 @@ func New(opts ...Option) (*Broker, error) {
 	return b, nil
 }
 
-// Start is New for tests: it fails t when it cannot start, and closes the broker when t and its subtests have ended.
+// Start is New for tests: it fails t when it cannot start, and closes the broker when t and its
+// subtests have ended.
 func Start(t testing.TB, opts ...Option) *Broker {
 	t.Helper()
 	b, err := New(opts...)
@@ -74,13 +79,18 @@ func Start(t testing.TB, opts ...Option) *Broker {
 }
 
 func (b *Broker) start() error {
+	if dir := b.settings.dataDir; dir != "" {
+		if err := restoreEnds(dir); err != nil {
+			return fmt.Errorf("broker: data directory: %w", err)
+		}
+	}
 	c, err := kfake.NewCluster(b.settings.kfake(b.network)...)
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
 	b.cluster, b.addrs = c, c.ListenAddrs()
 	for _, t := range b.settings.topics {
-		// A topic that a data directory brought along stays as it is.
+		// A topic that the data directory has stays as it is.
 		if err := b.create(t); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			c.Close()
 			return err
@@ -102,8 +112,8 @@ func (b *Broker) create(t topic) error {
 // Brokers returns the addresses to bootstrap from, host:port.
 func (b *Broker) Brokers() []string { return append([]string(nil), b.addrs...) }
 
-// Dialer returns what connects to the addresses of Brokers. On TCP that is a plain net.Dialer; on a virtual network nothing else
-// does.
+// Dialer returns what connects to the addresses of Brokers. On TCP that is a plain net.Dialer; on a
+// virtual network nothing else does.
 func (b *Broker) Dialer() Dialer {
 	if b.network != nil {
 		return b.network.DialContext
@@ -111,8 +121,8 @@ func (b *Broker) Dialer() Dialer {
 	return (&net.Dialer{}).DialContext
 }
 
-// Cluster returns what stands behind, to inject faults, move leaders, compact or look at groups. After a Restart it is another
-// one.
+// Cluster returns what stands behind, to inject faults, move leaders, compact or look at groups.
+// After a Restart it is another one.
 func (b *Broker) Cluster() *kfake.Cluster { return b.cluster }
 
 // CreateTopic creates a topic; config holds entries like "cleanup.policy=compact".
@@ -120,9 +130,9 @@ func (b *Broker) CreateTopic(name string, partitions int, config ...string) erro
 	return b.create(newTopic(name, partitions, config))
 }
 
-// Restart stops all brokers and starts them at the same addresses with what their data directory holds: topics, records, groups'
-// offsets and producers' sequences. Connections break, memberships of groups are gone. Without DataDir it is an error, and
-// nothing happens.
+// Restart stops all brokers and starts them at the same addresses with what their data directory
+// holds: topics, records, groups' offsets and producers' sequences. Connections break, memberships
+// of groups end. Without DataDir it is an error, and nothing happens.
 func (b *Broker) Restart() error {
 	if b.settings.dataDir == "" {
 		return errors.New("broker: Restart needs DataDir, or all records would be lost")
@@ -142,14 +152,17 @@ func (b *Broker) Restart() error {
 	return b.start()
 }
 
-// Close stops all brokers and waits for their goroutines. Data in memory is gone then.
+// Close stops all brokers and waits for their goroutines. Data in memory does not outlive it.
 func (b *Broker) Close() {
 	b.mu.Lock()
-	written := b.written
-	b.written = nil
+	clients := b.oldWriteClients
+	if b.writeClient != nil {
+		clients = append(clients, b.writeClient)
+	}
+	b.writeClient, b.oldWriteClients = nil, nil
 	b.mu.Unlock()
-	if written != nil {
-		written.Close()
+	for _, c := range clients {
+		c.Close()
 	}
 	b.cluster.Close()
 }

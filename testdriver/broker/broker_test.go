@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/millstream-go/millstream/testdriver/broker"
@@ -19,12 +20,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func TestRecordsComeBackAsTheyWereWritten(t *testing.T) {
+func TestBroker_ReadsWhatWasWritten(t *testing.T) {
 	ctx, b := deadline(t), broker.Start(t, broker.Brokers(3), broker.Topic("t", 2))
 	require.Len(t, b.Brokers(), 3)
 	at := time.UnixMilli(1_700_000_000_123)
@@ -40,14 +41,14 @@ func TestRecordsComeBackAsTheyWereWritten(t *testing.T) {
 	assert.Equal(t, in, got)
 }
 
-func TestEmptyTopicReadsAsNothing(t *testing.T) {
+func TestBroker_EmptyTopic(t *testing.T) {
 	b := broker.Start(t, broker.Topic("t", 3))
 	got, err := b.Read(deadline(t), "t")
 	require.NoError(t, err)
 	assert.Empty(t, got)
 }
 
-func TestKeyChoosesThePartitionAsInKafka(t *testing.T) {
+func TestProduce_KeyChoosesPartition(t *testing.T) {
 	ctx, b := deadline(t), broker.Start(t, broker.Topic("t", 10))
 	for _, key := range []string{"21", "foobar", "a-little-bit-long-string"} {
 		require.NoError(t, b.Produce(ctx, "t", broker.Record{Partition: broker.ByKey, Key: []byte(key)}))
@@ -62,7 +63,7 @@ func TestKeyChoosesThePartitionAsInKafka(t *testing.T) {
 	assert.Equal(t, map[string]int32{"21": 0, "foobar": 6, "a-little-bit-long-string": 2}, parts)
 }
 
-func TestUnknownTopicIsAnErrorAtOnce(t *testing.T) {
+func TestBroker_UnknownTopic(t *testing.T) {
 	ctx, b := deadline(t), broker.Start(t)
 	require.ErrorContains(t, b.Produce(ctx, "x", broker.Record{}), `no topic "x"`)
 	_, err := b.Read(ctx, "x")
@@ -75,7 +76,7 @@ func TestUnknownTopicIsAnErrorAtOnce(t *testing.T) {
 	require.ErrorContains(t, b.CreateTopic("x", 1), `topic "x"`)
 }
 
-func TestWrongSettingsAreErrors(t *testing.T) {
+func TestNew_RefusesWrongSettings(t *testing.T) {
 	_, err := broker.New(broker.Brokers(0))
 	require.ErrorContains(t, err, "0 brokers")
 	_, err = broker.New(broker.Topic("t", 0))
@@ -83,7 +84,7 @@ func TestWrongSettingsAreErrors(t *testing.T) {
 	require.ErrorContains(t, broker.Start(t).Restart(), "needs DataDir")
 }
 
-func TestRestartKeepsRecordsAndAddresses(t *testing.T) {
+func TestRestart_RecordsAndAddresses(t *testing.T) {
 	ctx := deadline(t)
 	b := broker.Start(t, broker.Brokers(2), broker.Topic("t", 1), broker.DataDir(t.TempDir()))
 	require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("1")}))
@@ -98,7 +99,63 @@ func TestRestartKeepsRecordsAndAddresses(t *testing.T) {
 	assert.Equal(t, "2", string(got[1].Value))
 }
 
-func TestReadLeavesOutWhatIsNotCommitted(t *testing.T) {
+// What is written after a restart must lie behind what was deleted before it: consumers have
+// committed offsets there.
+func TestRestart_EmptyPartitionContinuesAtItsEnd(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		deleted  int64 // of four records in partition 0
+		restarts int
+	}{{"all", 4, 1}, {"all, and restarted again", 4, 3}, {"some", 2, 2}, {"none", 0, 2}} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, dir := deadline(t), t.TempDir()
+			b := broker.Start(t, broker.Topic("t", 2), broker.DataDir(dir))
+			for range 4 {
+				require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("before")}))
+			}
+			deleteRecords(t, b, c.deleted)
+			for range c.restarts {
+				require.NoError(t, b.Restart())
+				at := b.Cluster().PartitionInfos("t")
+				require.EqualValues(t, 4, at[0].HighWatermark)
+				require.Equal(t, c.deleted, at[0].LogStartOffset)
+				require.Zero(t, at[1].HighWatermark)
+			}
+			require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("after")}))
+			require.NoError(t, b.Restart())
+			got, err := b.Read(ctx, "t")
+			require.NoError(t, err)
+			require.Len(t, got, 5-int(c.deleted))
+			assert.EqualValues(t, 4, got[len(got)-1].Offset)
+			assert.Equal(t, "after", string(got[len(got)-1].Value))
+
+			deleteRecords(t, b, 5) // once more, and the next process opens the directory
+			b.Close()
+			b = broker.Start(t, broker.Topic("t", 2), broker.DataDir(dir))
+			require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("later")}))
+			got, err = b.Read(ctx, "t")
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+			assert.EqualValues(t, 5, got[0].Offset)
+		})
+	}
+}
+
+// deleteRecords deletes the records of a partition before an offset.
+func deleteRecords(t *testing.T, b *broker.Broker, before int64) {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(b.Brokers()...), kgo.Dialer(b.Dialer()))
+	require.NoError(t, err)
+	defer c.Close()
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis = 5000
+	req.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: "t", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: before}}}}
+	resp, err := req.RequestWith(deadline(t), c)
+	require.NoError(t, err)
+	require.Zero(t, resp.Topics[0].Partitions[0].ErrorCode)
+}
+
+func TestRead_CommittedOnly(t *testing.T) {
 	ctx, b := deadline(t), broker.Start(t, broker.Topic("t", 1))
 	tx := transactional(t, b, "a")
 	require.NoError(t, tx.BeginTransaction())
@@ -134,7 +191,7 @@ func values(t *testing.T, ctx context.Context, b *broker.Broker) (out []string) 
 	return out
 }
 
-func TestFollowYieldsRecordsAsTheyCome(t *testing.T) {
+func TestFollow_YieldsRecordsAsTheyCome(t *testing.T) {
 	ctx, b := deadline(t), broker.Start(t, broker.Topic("t", 2))
 	require.NoError(t, b.Produce(ctx, "t", broker.Record{Value: []byte("0")}))
 	n := 0
@@ -157,7 +214,7 @@ func TestFollowYieldsRecordsAsTheyCome(t *testing.T) {
 }
 
 // A day of virtual time, in which Kafka's own timers run, takes no time.
-func TestVirtualNetworkInABubble(t *testing.T) {
+func TestVirtual_InBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, b := t.Context(), broker.Start(t, broker.Virtual(), broker.Brokers(3), broker.Topic("t", 1, "retention.ms=3600000"))
 		assert.True(t, slices.Contains(b.Brokers(), "localhost:9092"))

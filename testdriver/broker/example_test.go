@@ -7,7 +7,8 @@ import (
 	"github.com/millstream-go/millstream/testdriver/broker"
 )
 
-// A program starts a Kafka of its own, writes to it and reads back. A test would call Start(t, ...) instead of New.
+// A program starts a Kafka of its own, writes to it and reads back. A test would call Start(t, ...)
+// instead of New.
 func Example() {
 	b, err := broker.New(broker.Topic("orders", 1))
 	if err != nil {

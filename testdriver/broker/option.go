@@ -15,7 +15,7 @@ type settings struct {
 	dataDir string
 	virtual bool
 	ports   []int
-	more    []kfake.Opt
+	extra   []kfake.Opt
 }
 
 type topic struct {
@@ -27,8 +27,9 @@ type topic struct {
 // Brokers sets how many brokers share the partitions. Defaults to 1.
 func Brokers(n int) Option { return func(s *settings) { s.brokers = n } }
 
-// Topic creates a topic at the start, unless the data directory holds it already. config holds entries like
-// "cleanup.policy=compact"; names that this Kafka does not know are kept and mean nothing.
+// Topic creates a topic at the start, unless the data directory holds it already. config holds
+// entries like "cleanup.policy=compact"; names that this Kafka does not know are kept and mean
+// nothing.
 func Topic(name string, partitions int, config ...string) Option {
 	return func(s *settings) { s.topics = append(s.topics, newTopic(name, partitions, config)) }
 }
@@ -42,21 +43,23 @@ func newTopic(name string, partitions int, config []string) topic {
 	return t
 }
 
-// DataDir keeps topics, records, offsets and producers in a directory, so that they outlive a Restart, and the process.
+// DataDir keeps topics, records, offsets and producers in a directory, so that they outlive a
+// Restart, and the process.
 func DataDir(dir string) Option { return func(s *settings) { s.dataDir = dir } }
 
-// Virtual listens on a network in memory, for use within a bubble of testing/synctest: pass Dialer to whatever connects. New,
-// Close and all use of the broker belong in the bubble.
+// Virtual listens on a network in memory, for use within a bubble of testing/synctest: pass Dialer
+// to whatever connects. New, Close and all use of the broker belong in the bubble.
 func Virtual() Option { return func(s *settings) { s.virtual = true } }
 
-// Ports listens on these ports, one per broker. Defaults to free ones; 9092 and following on a virtual network.
+// Ports listens on these ports, one per broker. Defaults to free ones; 9092 and following on a
+// virtual network.
 func Ports(ports ...int) Option {
 	return func(s *settings) { s.ports, s.brokers = ports, len(ports) }
 }
 
-// Kfake passes options on to what stands behind, for what this package has no word for: TLS, SASL, session timeouts, versions.
-// Produce, Read and Follow connect without TLS and SASL.
-func Kfake(opts ...kfake.Opt) Option { return func(s *settings) { s.more = append(s.more, opts...) } }
+// Kfake passes options on to what stands behind, for what this package has no word for: TLS, SASL,
+// session timeouts, versions. Produce, Read and Follow connect without TLS and SASL.
+func Kfake(opts ...kfake.Opt) Option { return func(s *settings) { s.extra = append(s.extra, opts...) } }
 
 const firstVirtualPort = 9092
 
@@ -77,5 +80,5 @@ func (s *settings) kfake(v *kfake.VirtualNetwork) []kfake.Opt {
 	if v != nil {
 		opts = append(opts, kfake.ListenFn(v.Listen))
 	}
-	return append(opts, s.more...)
+	return append(opts, s.extra...)
 }

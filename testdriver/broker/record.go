@@ -8,10 +8,13 @@ import (
 	"iter"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ByKey as a Record's Partition lets the key choose, as Kafka's own producers do (murmur2); without a key any partition is taken.
+// ByKey as a Record's Partition lets the key choose, as Kafka's own producers do (murmur2); without
+// a key any partition is taken.
 const ByKey int32 = -1
 
 // Record is a record of a topic. Nil keys, values and header values are null.
@@ -59,26 +62,58 @@ func (b *Broker) exists(topic string) error {
 	return nil
 }
 
+// AddPartitions gives a topic more partitions, up to total, as kafka-topics --alter does. Those
+// that it has stay as they are.
+func (b *Broker) AddPartitions(ctx context.Context, topic string, total int) error {
+	c, err := b.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	req, t := kmsg.NewPtrCreatePartitionsRequest(), kmsg.NewCreatePartitionsRequestTopic()
+	t.Topic, t.Count = topic, int32(total)
+	req.Topics, req.TimeoutMillis = append(req.Topics, t), 5000
+	resp, err := req.RequestWith(ctx, c)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		return fmt.Errorf("broker: topic %q: %d partitions: %w", topic, total, err)
+	}
+	b.renewWriteClient()
+	return nil
+}
+
+// renewWriteClient has the next Produce use another client, which asks how many partitions topics have.
+func (b *Broker) renewWriteClient() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.writeClient != nil {
+		b.oldWriteClients, b.writeClient = append(b.oldWriteClients, b.writeClient), nil // a Produce may be under way
+	}
+}
+
 func (b *Broker) writer() (*kgo.Client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.written != nil {
-		return b.written, nil
+	if b.writeClient != nil {
+		return b.writeClient, nil
 	}
 	c, err := b.client(kgo.ProducerLinger(0), kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}))
-	b.written = c
+	b.writeClient = c
 	return c, err
 }
 
 func (b *Broker) client(opts ...kgo.Opt) (*kgo.Client, error) {
-	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(b.addrs...), kgo.Dialer(b.Dialer()), kgo.DisableClientMetrics())...)
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(b.addrs...), kgo.Dialer(b.Dialer()),
+		kgo.DisableClientMetrics())...)
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	return c, nil
 }
 
-// partitioner takes the partition that a record names, else asks the key.
+// partitioner chooses the partition that a record names, otherwise the key's.
 type partitioner struct{ byKey kgo.Partitioner }
 
 func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
@@ -96,19 +131,21 @@ func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
 	return p.TopicPartitioner.Partition(r, n)
 }
 
-// Read returns what a consumer of committed records finds in a topic now: by partition, then by offset. Records of open and
-// aborted transactions are left out, what compaction and retention removed is gone.
+// Read returns what a consumer of committed records finds in a topic now: by partition, then by
+// offset. Records of open and aborted transactions are left out, and what compaction and retention
+// have removed.
 func (b *Broker) Read(ctx context.Context, topic string) ([]Record, error) {
 	if err := b.exists(topic); err != nil {
 		return nil, err
 	}
-	r := reader{left: map[int32]int64{}, parts: map[int32]*partition{}}
+	r := reader{unreadEnds: map[int32]int64{}, partitions: map[int32]*partition{}}
 	starts := map[int32]kgo.Offset{}
 	infos := b.cluster.PartitionInfos(topic)
+	// The ends of now: records that are written meanwhile are of the next Read.
 	for _, p := range infos {
-		r.parts[p.Partition] = &partition{open: map[int64][]int{}}
+		r.partitions[p.Partition] = &partition{openTxns: map[int64][]int{}}
 		if p.HighWatermark > p.LogStartOffset {
-			r.left[p.Partition] = p.HighWatermark
+			r.unreadEnds[p.Partition] = p.HighWatermark
 			starts[p.Partition] = kgo.NewOffset().At(p.LogStartOffset)
 		}
 	}
@@ -117,7 +154,7 @@ func (b *Broker) Read(ctx context.Context, topic string) ([]Record, error) {
 	}
 	var all []Record
 	for i := range infos {
-		all = append(all, r.parts[int32(i)].committed()...)
+		all = append(all, r.partitions[int32(i)].committedRecords()...)
 	}
 	return all, nil
 }
@@ -126,14 +163,14 @@ func (b *Broker) read(ctx context.Context, topic string, starts map[int32]kgo.Of
 	if len(starts) == 0 {
 		return nil
 	}
-	// All records are fetched, and markers with them, and sorted out here: a reader of committed records would never learn that it
-	// has passed the last offset when that was aborted.
+	// All records are fetched, and markers with them, and sorted out here: a reader of committed
+	// records would never learn that it has passed the last offset when that was aborted.
 	c, err := b.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}), kgo.KeepControlRecords())
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	for len(r.left) > 0 {
+	for len(r.unreadEnds) > 0 {
 		f := c.PollFetches(ctx)
 		if err := f.Err(); err != nil {
 			return fmt.Errorf("broker: read %q: %w", topic, err)
@@ -145,26 +182,26 @@ func (b *Broker) read(ctx context.Context, topic string, starts map[int32]kgo.Of
 
 // reader collects the records of a topic up to the ends it started with.
 type reader struct {
-	left  map[int32]int64 // high watermark of partitions not yet read
-	parts map[int32]*partition
+	unreadEnds map[int32]int64 // high watermark of partitions not yet read
+	partitions map[int32]*partition
 }
 
 func (r *reader) add(k *kgo.Record) {
-	end, ok := r.left[k.Partition]
+	end, ok := r.unreadEnds[k.Partition]
 	if !ok || k.Offset >= end {
 		return
 	}
 	if k.Offset == end-1 {
-		delete(r.left, k.Partition)
+		delete(r.unreadEnds, k.Partition)
 	}
-	r.parts[k.Partition].add(k)
+	r.partitions[k.Partition].add(k)
 }
 
 // partition sorts out which records were committed.
 type partition struct {
-	records []Record
-	dropped []bool          // by index of records
-	open    map[int64][]int // indexes of records of an open transaction, by producer
+	records  []Record
+	dropped  []bool          // by index of records
+	openTxns map[int64][]int // indexes of records of an open transaction, by producer
 }
 
 const markerCommit = 1
@@ -172,30 +209,31 @@ const markerCommit = 1
 func (p *partition) add(k *kgo.Record) {
 	switch {
 	case k.Attrs.IsControl():
-		p.mark(k.ProducerID, k.Key)
+		p.endTransaction(k.ProducerID, k.Key)
 	default:
 		if k.Attrs.IsTransactional() {
-			p.open[k.ProducerID] = append(p.open[k.ProducerID], len(p.records))
+			p.openTxns[k.ProducerID] = append(p.openTxns[k.ProducerID], len(p.records))
 		}
-		p.records = append(p.records, fromKgo(k))
+		p.records = append(p.records, fromKgoRecord(k))
 		p.dropped = append(p.dropped, false)
 	}
 }
 
-// mark ends a producer's transaction. A marker's key is a version and a type of two bytes each.
-func (p *partition) mark(producer int64, key []byte) {
+// endTransaction ends a producer's transaction. A marker's key is a version and a type of two bytes
+// each.
+func (p *partition) endTransaction(producer int64, key []byte) {
 	if len(key) < 4 || binary.BigEndian.Uint16(key[2:]) != markerCommit {
-		for _, i := range p.open[producer] {
+		for _, i := range p.openTxns[producer] {
 			p.dropped[i] = true
 		}
 	}
-	delete(p.open, producer)
+	delete(p.openTxns, producer)
 }
 
-// committed ends before the first record of an open transaction, as consumers do.
-func (p *partition) committed() (out []Record) {
+// committedRecords ends before the first record of an open transaction, as consumers do.
+func (p *partition) committedRecords() (out []Record) {
 	end := len(p.records)
-	for _, open := range p.open {
+	for _, open := range p.openTxns {
 		end = min(end, open[0])
 	}
 	for i, r := range p.records[:end] {
@@ -206,8 +244,9 @@ func (p *partition) committed() (out []Record) {
 	return out
 }
 
-// Follow yields the committed records of a topic from its beginning, each as soon as it is there, in order within a partition.
-// It ends when the loop does or ctx ends, and with an error when it cannot go on.
+// Follow yields the committed records of a topic from its beginning, each as soon as it is there,
+// in order within a partition. It ends when the loop does or ctx ends, and with an error when it
+// cannot go on.
 func (b *Broker) Follow(ctx context.Context, topic string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		c, err := b.follower(topic)
@@ -217,13 +256,14 @@ func (b *Broker) Follow(ctx context.Context, topic string) iter.Seq2[Record, err
 		}
 		defer c.Close()
 		for ctx.Err() == nil {
+			// An error of a poll that ctx ended is the end, not an error.
 			f := c.PollFetches(ctx)
 			if err := f.Err(); err != nil && ctx.Err() == nil {
 				yield(Record{}, fmt.Errorf("broker: follow %q: %w", topic, err))
 				return
 			}
 			for it := f.RecordIter(); !it.Done(); {
-				if !yield(fromKgo(it.Next()), nil) {
+				if !yield(fromKgoRecord(it.Next()), nil) {
 					return
 				}
 			}
@@ -242,10 +282,11 @@ func (b *Broker) follower(topic string) (*kgo.Client, error) {
 	if len(starts) == 0 {
 		return nil, errors.New("broker: the topic has no partitions")
 	}
-	return b.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	return b.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 }
 
-func fromKgo(k *kgo.Record) Record {
+func fromKgoRecord(k *kgo.Record) Record {
 	r := Record{Partition: k.Partition, Offset: k.Offset, Key: k.Key, Value: k.Value, Time: k.Timestamp}
 	for _, h := range k.Headers {
 		r.Headers = append(r.Headers, Header{Name: h.Key, Value: h.Value})

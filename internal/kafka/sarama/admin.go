@@ -5,37 +5,42 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/IBM/sarama"
+	ibm "github.com/IBM/sarama"
 
 	"github.com/millstream-go/millstream/internal/kafka"
 )
 
 // admin reads metadata and manages topics.
 type admin struct {
-	r     *role
-	coord coordinators
+	pool         *connPool
+	coordinators coordinators
+}
+
+func newAdmin(c *Client) *admin {
+	pool := newConnPool(c)
+	return &admin{pool: pool, coordinators: newCoordinators(pool)}
 }
 
 // Close closes the connections; waiting calls return.
-func (a *admin) Close() { a.r.close() }
+func (a *admin) Close() { a.pool.close() }
 
 // Topics returns the topics named, or all.
 func (a *admin) Topics(ctx context.Context, names ...string) (map[string]kafka.TopicInfo, error) {
 	out := map[string]kafka.TopicInfo{}
-	err := a.r.retry(ctx, "topics", func(ctx context.Context) error {
-		clear(out)
-		resp, err := askAny(ctx, a.r, describe(names))
+	err := a.pool.retry(ctx, "topics", func(ctx context.Context) error {
+		clear(out) // what an earlier try has found may be out of date
+		resp, err := a.pool.describeTopics(ctx, names)
 		if err != nil {
 			return err
 		}
-		a.r.c.meta.publish(resp)
 		for _, t := range resp.Topics {
-			if err := failure(t.Err); isUnknownTopic(err) {
+			if err := codeError(t.Err); isUnknownTopic(err) { // no error here, and so no reason to retry
 				continue
 			} else if err != nil {
 				return fmt.Errorf("topic %q: %w", t.Name, err)
 			}
-			out[t.Name] = kafka.TopicInfo{Name: t.Name, ID: kafka.TopicID(t.Uuid), Partitions: len(t.Partitions), Internal: t.IsInternal}
+			out[t.Name] = kafka.TopicInfo{Name: t.Name, ID: kafka.TopicID(t.Uuid),
+				Partitions: len(t.Partitions), Internal: t.IsInternal}
 		}
 		return nil
 	})
@@ -47,113 +52,135 @@ func (a *admin) Topics(ctx context.Context, names ...string) (map[string]kafka.T
 
 // TopicConfig returns a topic's configuration.
 func (a *admin) TopicConfig(ctx context.Context, name string) (conf map[string]string, err error) {
-	err = a.r.retry(ctx, "configuration of topic "+name, func(ctx context.Context) error {
-		conf, err = askAny(ctx, a.r, topicConfig(name))
+	err = a.pool.retry(ctx, "configuration of topic "+name, func(ctx context.Context) error {
+		conf, err = a.pool.topicConfig(ctx, name)
 		return err
 	})
 	return conf, err
 }
 
-func topicConfig(name string) func(*link, *sarama.Broker) (map[string]string, error) {
-	return func(l *link, b *sarama.Broker) (map[string]string, error) {
-		resp, err := b.DescribeConfigs(&sarama.DescribeConfigsRequest{Version: l.version(apiDescribeConfigs, 2),
-			Resources: []*sarama.ConfigResource{{Type: sarama.TopicResource, Name: name}}})
+// topicConfig makes one request for a topic's configuration.
+func (p *connPool) topicConfig(ctx context.Context, name string) (conf map[string]string, err error) {
+	err = p.requestAny(ctx, func(cn *conn, b *ibm.Broker) error {
+		resp, err := b.DescribeConfigs(&ibm.DescribeConfigsRequest{Version: cn.version(apiDescribeConfigs, 2),
+			Resources: []*ibm.ConfigResource{{Type: ibm.TopicResource, Name: name}}})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		conf := map[string]string{}
+		conf = map[string]string{}
 		for _, r := range resp.Resources {
-			if err := failure(sarama.KError(r.ErrorCode)); err != nil {
-				return nil, err
+			if err := codeError(ibm.KError(r.ErrorCode)); err != nil {
+				return err
 			}
 			for _, e := range r.Configs {
 				conf[e.Name] = e.Value
 			}
 		}
-		return conf, nil
+		return nil
+	})
+	return conf, err
+}
+
+// AlterTopicConfig sets settings of a topic.
+func (a *admin) AlterTopicConfig(ctx context.Context, name string, set map[string]string) error {
+	entries := make(map[string]ibm.IncrementalAlterConfigsEntry, len(set))
+	for k, v := range set {
+		entries[k] = ibm.IncrementalAlterConfigsEntry{Operation: ibm.IncrementalAlterConfigsOperationSet, Value: &v}
 	}
+	return a.pool.retry(ctx, "alter the configuration of topic "+name, func(ctx context.Context) error {
+		return a.pool.requestAny(ctx, func(cn *conn, b *ibm.Broker) error {
+			// Incremental: the older request resets all settings of the topic that it does not
+			// name.
+			resp, err := b.IncrementalAlterConfigs(&ibm.IncrementalAlterConfigsRequest{Version: cn.version(apiAlterConfigs, 1),
+				Resources: []*ibm.IncrementalAlterConfigsResource{{Type: ibm.TopicResource, Name: name, ConfigEntries: entries}}})
+			if err != nil {
+				return err
+			}
+			for _, r := range resp.Resources {
+				if err := codeErrorWithMessage(ibm.KError(r.ErrorCode), &r.ErrorMsg); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
 }
 
 // CreateTopic creates a topic and waits for its leaders.
 func (a *admin) CreateTopic(ctx context.Context, t kafka.TopicSpec) error {
-	err := a.r.retry(ctx, "create topic "+t.Name, func(ctx context.Context) error { return a.create(ctx, t) })
+	err := a.pool.retry(ctx, "create topic "+t.Name, func(ctx context.Context) error { return a.create(ctx, t) })
 	if err != nil {
 		return err
 	}
-	return a.r.retry(ctx, "leaders of topic "+t.Name, func(ctx context.Context) error { return a.led(ctx, t) })
+	return a.pool.retry(ctx, "leaders of topic "+t.Name, func(ctx context.Context) error { return a.checkLeaders(ctx, t) })
 }
 
 func (a *admin) create(ctx context.Context, t kafka.TopicSpec) error {
-	d := &sarama.TopicDetail{NumPartitions: int32(t.Partitions), ReplicationFactor: int16(t.Replication), ConfigEntries: map[string]*string{}}
+	d := &ibm.TopicDetail{NumPartitions: int32(t.Partitions), ReplicationFactor: int16(t.Replication),
+		ConfigEntries: map[string]*string{}}
 	if t.Replication == 0 {
 		d.ReplicationFactor = -1
 	}
 	for k, v := range t.Config {
 		d.ConfigEntries[k] = &v
 	}
-	return a.control(ctx, func(l *link, b *sarama.Broker) error {
-		resp, err := b.CreateTopics(&sarama.CreateTopicsRequest{Version: l.version(apiCreateTopics, 7),
-			TopicDetails: map[string]*sarama.TopicDetail{t.Name: d}, Timeout: a.r.c.cfg.RequestTimeout / 2})
+	return a.requestController(ctx, func(cn *conn, b *ibm.Broker) error {
+		// The broker's timeout is shorter than the client's: it answers while the client still
+		// waits, and the client learns whether the topic exists.
+		resp, err := b.CreateTopics(&ibm.CreateTopicsRequest{Version: cn.version(apiCreateTopics, 7),
+			TopicDetails: map[string]*ibm.TopicDetail{t.Name: d}, Timeout: a.pool.client.cfg.RequestTimeout / 2})
 		if err != nil {
 			return err
 		}
 		e := resp.TopicErrors[t.Name]
 		if e == nil {
-			return sarama.ErrIncompleteResponse
+			return ibm.ErrIncompleteResponse
 		}
-		return explained(e.Err, e.ErrMsg)
+		return codeErrorWithMessage(e.Err, e.ErrMsg)
 	})
 }
 
-// explained is failure with the broker's own words.
-func explained(k sarama.KError, msg *string) error {
-	err := failure(k)
-	if err != nil && msg != nil {
+// codeErrorWithMessage is codeError with the broker's explanation, where it sends one.
+func codeErrorWithMessage(k ibm.KError, msg *string) error {
+	err := codeError(k)
+	if err != nil && msg != nil && *msg != "" {
 		return fmt.Errorf("%w: %s", err, *msg)
 	}
 	return err
 }
 
-// led says whether each partition has a leader.
-func (a *admin) led(ctx context.Context, t kafka.TopicSpec) error {
-	resp, err := askAny(ctx, a.r, describe([]string{t.Name}))
+// checkLeaders returns an error as long as a partition has no leader. Until then nothing can be
+// written to it or read.
+func (a *admin) checkLeaders(ctx context.Context, t kafka.TopicSpec) error {
+	resp, err := a.pool.describeTopics(ctx, []string{t.Name})
 	if err != nil {
 		return err
 	}
-	a.r.c.meta.publish(resp)
-	for _, m := range resp.Topics {
+	for _, topic := range resp.Topics {
 		for p := range max(t.Partitions, 1) {
-			if _, err := a.r.c.meta.leader(kafka.TopicPartition{Topic: m.Name, Partition: int32(p)}); err != nil {
-				return errors.Join(failure(sarama.ErrLeaderNotAvailable), err)
+			tp := kafka.TopicPartition{Topic: topic.Name, Partition: int32(p)}
+			if _, err := a.pool.client.metadata.leader(tp); err != nil {
+				return errors.Join(codeError(ibm.ErrLeaderNotAvailable), err)
 			}
 		}
 	}
 	return nil
 }
 
-// control makes a request to the controller. Brokers without ZooKeeper pass it on, so any other will do while that is away.
-func (a *admin) control(ctx context.Context, f func(*link, *sarama.Broker) error) error {
-	g := func(l *link, b *sarama.Broker) (struct{}, error) { return struct{}{}, f(l, b) }
-	s := a.r.c.meta.cluster()
-	addr, ok := s.brokers[s.controller]
-	if !ok {
-		_, err := askAny(ctx, a.r, g)
-		a.lookAgain(ctx, err)
-		return err
+// requestController makes a request to the controller. Brokers without ZooKeeper pass it on, so any
+// other will do while the controller is not known.
+func (a *admin) requestController(ctx context.Context, f func(*conn, *ibm.Broker) error) (err error) {
+	known := a.pool.client.metadata.cluster()
+	if addr, ok := known.brokers[known.controller]; ok {
+		err = a.pool.request(ctx, addr, f)
+	} else {
+		err = a.pool.requestAny(ctx, f)
 	}
-	_, err := ask(ctx, a.r, addr, g)
-	a.lookAgain(ctx, err)
+	if err != nil && isTransient(err) {
+		// The controller may be another broker by now.
+		_, _ = a.pool.describeTopics(ctx, []string{offsetsTopic})
+	}
 	return err
-}
-
-// lookAgain finds the controller anew after a transient error.
-func (a *admin) lookAgain(ctx context.Context, err error) {
-	if err == nil || !transient(err) {
-		return
-	}
-	if resp, err := askAny(ctx, a.r, describe([]string{"__consumer_offsets"})); err == nil {
-		a.r.c.meta.publish(resp)
-	}
 }
 
 // DeleteTopics removes topics.
@@ -161,14 +188,15 @@ func (a *admin) DeleteTopics(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return a.r.retry(ctx, "delete topics", func(ctx context.Context) error {
-		return a.control(ctx, func(l *link, b *sarama.Broker) error {
-			resp, err := b.DeleteTopics(&sarama.DeleteTopicsRequest{Version: l.version(apiDeleteTopics, 6), Topics: names, Timeout: a.r.c.cfg.RequestTimeout / 2})
+	return a.pool.retry(ctx, "delete topics", func(ctx context.Context) error {
+		return a.requestController(ctx, func(cn *conn, b *ibm.Broker) error {
+			resp, err := b.DeleteTopics(&ibm.DeleteTopicsRequest{Version: cn.version(apiDeleteTopics, 6), Topics: names,
+				Timeout: a.pool.client.cfg.RequestTimeout / 2})
 			if err != nil {
 				return err
 			}
 			for name, k := range resp.TopicErrorCodes {
-				if err := explained(k, resp.TopicErrorMessages[name]); err != nil && !isUnknownTopic(err) {
+				if err := codeErrorWithMessage(k, resp.TopicErrorMessages[name]); err != nil && !isUnknownTopic(err) {
 					return fmt.Errorf("topic %q: %w", name, err)
 				}
 			}
@@ -179,19 +207,36 @@ func (a *admin) DeleteTopics(ctx context.Context, names ...string) error {
 
 // DeleteGroup removes a group; one that does not exist is no error.
 func (a *admin) DeleteGroup(ctx context.Context, group string) error {
-	return a.r.retry(ctx, "delete group "+group, func(ctx context.Context) error {
-		a.coord.r = a.r
-		addr, err := a.coord.of(ctx, group)
-		if err != nil {
-			return err
-		}
-		resp, err := ask(ctx, a.r, addr, func(l *link, b *sarama.Broker) (*sarama.DeleteGroupsResponse, error) {
-			return b.DeleteGroups(&sarama.DeleteGroupsRequest{Version: l.version(apiDeleteGroups, 2), Groups: []string{group}})
+	return a.pool.retry(ctx, "delete group "+group, func(ctx context.Context) error {
+		return a.coordinators.request(ctx, group, a.pool.client.cfg.RequestTimeout, func(cn *conn, b *ibm.Broker) error {
+			resp, err := b.DeleteGroups(&ibm.DeleteGroupsRequest{Version: cn.version(apiDeleteGroups, 2),
+				Groups: []string{group}})
+			if err != nil || resp.GroupErrorCodes[group] == ibm.ErrGroupIDNotFound {
+				return err
+			}
+			return codeError(resp.GroupErrorCodes[group])
 		})
-		if err == nil && resp.GroupErrorCodes[group] != sarama.ErrGroupIDNotFound {
-			err = failure(resp.GroupErrorCodes[group])
-		}
-		a.coord.forget(group, err)
-		return err
 	})
+}
+
+// GroupMembers returns who is in a group.
+func (a *admin) GroupMembers(ctx context.Context, group string) (members []kafka.GroupMember, err error) {
+	err = a.pool.retry(ctx, "members of group "+group, func(ctx context.Context) error {
+		members = nil
+		return a.coordinators.request(ctx, group, a.pool.client.cfg.RequestTimeout, func(cn *conn, b *ibm.Broker) error {
+			resp, err := b.DescribeGroups(&ibm.DescribeGroupsRequest{Version: cn.version(apiDescribeGroups, 4),
+				Groups: []string{group}})
+			if err != nil {
+				return err
+			}
+			for _, g := range resp.Groups { // the one that was asked for
+				err = codeError(g.Err)
+				for _, m := range g.Members {
+					members = append(members, kafka.GroupMember{ID: m.MemberId, ClientID: m.ClientId, Host: m.ClientHost})
+				}
+			}
+			return err
+		})
+	})
+	return members, err
 }

@@ -9,10 +9,10 @@ import (
 	"net"
 	"time"
 
-	"github.com/IBM/sarama"
+	ibm "github.com/IBM/sarama"
 )
 
-// Config says how to reach a cluster. The zero value but for Brokers works.
+// Config is how to reach a cluster. All but Brokers have defaults.
 type Config struct {
 	// Brokers are addresses to begin with, host:port; at least one.
 	Brokers []string
@@ -26,20 +26,22 @@ type Config struct {
 	SASL SASL
 	// Dialer opens connections. Defaults to a net.Dialer with keep-alive.
 	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
-	// MaxMessageBytes is the limit of a record in a topic whose own limit cannot be read. Defaults to 1048588, Kafka's default.
+	// MaxMessageBytes is the limit of a record in a topic whose own limit cannot be read. Defaults to
+	// 1048588, Kafka's default.
 	MaxMessageBytes int
 	// Logger gets what is neither returned nor counted. Defaults to none.
 	Logger *slog.Logger
-	// DialTimeout bounds opening a connection, the look at the broker's API versions included. Defaults to 10s.
+	// DialTimeout bounds opening a connection, up to the broker's API versions. Defaults to 10s.
 	DialTimeout time.Duration
-	// RequestTimeout bounds a request, and the retries of one call of Admin, Offsets or Group. Defaults to 30s.
+	// RequestTimeout bounds a request, and the retries of one call of Admin, Offsets or Group.
+	// Defaults to 30s.
 	RequestTimeout time.Duration
 	// RetryBackoff is the first wait before a retry; it doubles up to RetryMax. Defaults to 20ms.
 	RetryBackoff time.Duration
 	// RetryMax is the longest wait before a retry. Defaults to 1s.
 	RetryMax time.Duration
-	// UnknownTopicTimeout is how long a topic may be unknown to the brokers, as one that was just created is, before that is an
-	// error. Defaults to 30s.
+	// UnknownTopicTimeout is how long a topic may be unknown to the brokers, as one that was just
+	// created is, before that is an error. Defaults to 30s.
 	UnknownTopicTimeout time.Duration
 }
 
@@ -51,13 +53,14 @@ const (
 	OAUTHBEARER = "OAUTHBEARER"
 )
 
-// SASL says who we are. Its Password and tokens are never printed, neither by fmt nor by slog.
+// SASL is the login. Its Password and tokens are never printed, neither by fmt nor by slog.
 type SASL struct {
 	// Mechanism is PLAIN, SCRAM256, SCRAM512 or OAUTHBEARER. Defaults to none.
 	Mechanism string
 	User      string
 	Password  Secret
-	// Token returns a token for OAUTHBEARER that is valid now. It is called for each connection and must not block for long.
+	// Token returns a token for OAUTHBEARER that is valid now. It is called for each connection and
+	// must not block for long.
 	Token func() (Token, error)
 }
 
@@ -157,45 +160,55 @@ func (s SASL) check() error {
 		}
 		return nil
 	}
-	return fmt.Errorf("kafka: SASL mechanism %q is not one of %s, %s, %s, %s", s.Mechanism, PLAIN, SCRAM256, SCRAM512, OAUTHBEARER)
+	return fmt.Errorf("kafka: SASL mechanism %q is not one of %s, %s, %s, %s",
+		s.Mechanism, PLAIN, SCRAM256, SCRAM512, OAUTHBEARER)
 }
 
-// wire returns the Sarama configuration that all connections share but for their dialer and read time-out.
-func (c *Config) wire() *sarama.Config {
-	w := sarama.NewConfig()
-	// The newest version Sarama knows: it only says which requests may be sent; which version of each is agreed per
-	// connection (link.version). Sarama's own negotiation is off because it would hold the Broker's mutex (invariant 1).
-	w.Version = sarama.MaxVersion
-	w.ApiVersionsRequest = false
-	w.ClientID = c.ClientID
-	w.RackID = c.Rack
-	w.MetricRegistry = silent{}
-	w.Net.MaxOpenRequests = maxInFlight
-	w.Net.WriteTimeout = c.RequestTimeout
-	w.Net.Proxy.Enable = true
-	c.SASL.wire(w)
-	return w
+// ibmConfig returns the Sarama configuration that all connections share but for their dialer and
+// read timeout.
+func (c *Config) ibmConfig() *ibm.Config {
+	conf := ibm.NewConfig()
+	// The newest version that Sarama knows. It is only a bound of the requests that may be made: the
+	// version of each is negotiated per connection (conn.version). Sarama's own negotiation is off
+	// because it would hold the Broker's mutex (invariant 1).
+	conf.Version = ibm.MaxVersion
+	conf.ApiVersionsRequest = false
+	conf.ClientID = c.ClientID
+	conf.RackID = c.Rack
+	conf.MetricRegistry = noopMetrics{}
+	conf.Net.MaxOpenRequests = maxInFlight
+	conf.Net.WriteTimeout = c.RequestTimeout
+	conf.Net.Proxy.Enable = true // for dialedConn
+	c.SASL.applyTo(conf)
+	return conf
 }
 
-func (s SASL) wire(w *sarama.Config) {
+func (s SASL) applyTo(conf *ibm.Config) {
 	if s.Mechanism == "" {
 		return
 	}
-	n := &w.Net.SASL
-	n.Enable, n.Handshake, n.Version = true, true, sarama.SASLHandshakeV1
-	n.Mechanism = sarama.SASLMechanism(s.Mechanism)
-	n.User, n.Password = s.User, string(s.Password)
-	n.TokenProvider = tokens(s.Token)
-	n.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return newScram(s.Mechanism) }
+	login := &conf.Net.SASL
+	login.Enable, login.Handshake, login.Version = true, true, ibm.SASLHandshakeV1
+	login.Mechanism = ibm.SASLMechanism(s.Mechanism)
+	login.User, login.Password = s.User, string(s.Password)
+	login.TokenProvider = tokenSource(s.Token)
+	login.SCRAMClientGeneratorFunc = func() ibm.SCRAMClient { return newScram(s.Mechanism) }
 }
 
-type tokens func() (Token, error)
+// tokenSource is SASL.Token as Sarama wants it.
+type tokenSource func() (Token, error)
+
+// tokenError is an error of Token.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return "SASL token: " + e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }
 
 // Token is what Sarama calls.
-func (t tokens) Token() (*sarama.AccessToken, error) {
-	tok, err := t()
+func (t tokenSource) Token() (*ibm.AccessToken, error) {
+	token, err := t()
 	if err != nil {
-		return nil, err
+		return nil, &tokenError{err}
 	}
-	return &sarama.AccessToken{Token: string(tok.Value), Extensions: tok.Extensions}, nil
+	return &ibm.AccessToken{Token: string(token.Value), Extensions: token.Extensions}, nil
 }

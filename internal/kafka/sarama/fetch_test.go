@@ -30,7 +30,7 @@ func numbers(from, to int) []string {
 func fetching(t *testing.T, cfg kafka.FetchConfig, f func(ctx context.Context, w *world, fe kafka.Fetcher, s *collector)) {
 	t.Helper()
 	simulate(t, func(ctx context.Context, w *world) {
-		fe, err := w.c.Fetcher(cfg)
+		fe, err := w.client.Fetcher(cfg)
 		require.NoError(t, err)
 		defer fe.Close()
 		s := collect(fe)
@@ -47,24 +47,24 @@ func (w *world) write(ctx context.Context, tp kafka.TopicPartition, values ...st
 	require.NoError(w.t, done(ctx, w.t, p.Cut()).Err)
 }
 
-func TestFetchFollowsTheLeader(t *testing.T) {
+func TestFetch_FollowsLeader(t *testing.T) {
 	fetching(t, kafka.FetchConfig{}, func(ctx context.Context, w *world, _ kafka.Fetcher, s *collector) {
 		for i := range 12 {
 			w.write(ctx, tp(0), numbers(10*i, 10*i+10)...)
-			require.NoError(t, w.k.MoveTopicPartition("t", 0, int32(i+1)%3))
+			require.NoError(t, w.cluster.MoveTopicPartition("t", 0, int32(i+1)%3))
 		}
 		s.until(ctx, t, func() bool { return s.next[tp(0)] == 120 })
 		assert.Equal(t, numbers(0, 120), values(s.records[tp(0)]))
 	})
 }
 
-func TestFetchSurvivesEachRetriableCode(t *testing.T) {
+func TestFetch_SurvivesRetriableCodes(t *testing.T) {
 	for _, e := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch,
 		kerr.ReplicaNotAvailable, kerr.KafkaStorageError, kerr.UnknownTopicOrPartition, kerr.OffsetNotAvailable, kerr.UnknownServerError,
 		kerr.BrokerNotAvailable, kerr.RequestTimedOut, kerr.UnknownTopicID, kerr.InconsistentTopicID} {
 		t.Run(e.Message, func(t *testing.T) {
 			fetching(t, kafka.FetchConfig{}, func(ctx context.Context, w *world, fe kafka.Fetcher, s *collector) {
-				h := w.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: e, Count: 3})
+				h := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: e, Count: 3})
 				require.NoError(t, h.Wait(ctx, 2))
 				synctest.Wait()
 				require.Error(t, fe.Healthy())
@@ -77,11 +77,11 @@ func TestFetchSurvivesEachRetriableCode(t *testing.T) {
 	}
 }
 
-func TestFetchSurvivesLostConnections(t *testing.T) {
+func TestFetch_SurvivesBrokenConnections(t *testing.T) {
 	fetching(t, kafka.FetchConfig{}, func(ctx context.Context, w *world, _ kafka.Fetcher, s *collector) {
 		n := 0
-		w.k.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
-			w.k.KeepControl()
+		w.cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
 			n++
 			if n%2 == 0 && n < 20 {
 				return nil, errors.New("cut"), true
@@ -96,12 +96,12 @@ func TestFetchSurvivesLostConnections(t *testing.T) {
 	})
 }
 
-func TestFetchSurvivesARemovedBroker(t *testing.T) {
+func TestFetch_SurvivesRemovedBroker(t *testing.T) {
 	fetching(t, kafka.FetchConfig{}, func(ctx context.Context, w *world, _ kafka.Fetcher, s *collector) {
 		w.write(ctx, tp(0), numbers(0, 10)...)
-		require.NoError(t, w.k.RemoveNode(0))
+		require.NoError(t, w.cluster.RemoveNode(0))
 		w.write(ctx, tp(0), numbers(10, 20)...)
-		_, _, err := w.k.AddNode(0, 9092)
+		_, _, err := w.cluster.AddNode(0, 9092)
 		require.NoError(t, err)
 		w.write(ctx, tp(0), numbers(20, 30)...)
 		s.until(ctx, t, func() bool { return s.next[tp(0)] == 30 })
@@ -111,7 +111,7 @@ func TestFetchSurvivesARemovedBroker(t *testing.T) {
 
 // kgo writes what our producer does not: transactions.
 func (w *world) transactional(id string) *kgo.Client {
-	c, err := kgo.NewClient(kgo.SeedBrokers("localhost:9092"), kgo.Dialer(w.v.DialContext), kgo.TransactionalID(id),
+	c, err := kgo.NewClient(kgo.SeedBrokers("localhost:9092"), kgo.Dialer(w.virtual.DialContext), kgo.TransactionalID(id),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
 	require.NoError(w.t, err)
 	return c
@@ -126,7 +126,7 @@ func transact(ctx context.Context, t *testing.T, c *kgo.Client, how kgo.Transact
 	require.NoError(t, c.EndTransaction(ctx, how))
 }
 
-func TestReadCommittedLeavesAbortedRecordsOut(t *testing.T) {
+func TestFetch_ReadCommittedSkipsAborted(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
 		a, b := w.transactional("a"), w.transactional("b")
 		defer a.Close()
@@ -145,7 +145,7 @@ func TestReadCommittedLeavesAbortedRecordsOut(t *testing.T) {
 	})
 }
 
-func TestReadCommittedWaitsForAnOpenTransaction(t *testing.T) {
+func TestFetch_ReadCommittedWaitsForOpenTransaction(t *testing.T) {
 	fetching(t, kafka.FetchConfig{Isolation: kafka.ReadCommitted}, func(ctx context.Context, w *world, _ kafka.Fetcher, s *collector) {
 		a := w.transactional("a")
 		defer a.Close()
@@ -161,9 +161,9 @@ func TestReadCommittedWaitsForAnOpenTransaction(t *testing.T) {
 	})
 }
 
-func TestFetchPassesCompactionGaps(t *testing.T) {
+func TestFetch_PassesCompactionGaps(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
-		require.NoError(t, w.k.CreateTopic("c", 1, map[string]string{"cleanup.policy": "compact"}))
+		require.NoError(t, w.cluster.CreateTopic("c", 1, map[string]string{"cleanup.policy": "compact"}))
 		c := kafka.TopicPartition{Topic: "c"}
 		p := w.producer(kafka.ProduceConfig{})
 		defer p.Close()
@@ -174,7 +174,7 @@ func TestFetchPassesCompactionGaps(t *testing.T) {
 			}
 		}
 		require.NoError(t, done(ctx, t, p.Cut()).Err)
-		w.k.Compact()
+		w.cluster.Compact()
 		got := w.log(ctx, c)
 		latest := map[string]string{}
 		for _, r := range got {
@@ -186,13 +186,13 @@ func TestFetchPassesCompactionGaps(t *testing.T) {
 	})
 }
 
-func TestFetchOutOfRange(t *testing.T) {
+func TestFetch_OffsetOutOfRange(t *testing.T) {
 	for name, wanted := range map[string]int64{"before the start": 2, "beyond the end": 99} {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, func(ctx context.Context, w *world) {
 				w.write(ctx, tp(0), numbers(0, 10)...)
-				require.NoError(t, w.k.DeleteRecords("t", 0, 5))
-				f, err := w.c.Fetcher(kafka.FetchConfig{})
+				require.NoError(t, w.cluster.DeleteRecords("t", 0, 5))
+				f, err := w.client.Fetcher(kafka.FetchConfig{})
 				require.NoError(t, err)
 				defer f.Close()
 				s := collect(f)
@@ -211,7 +211,7 @@ func TestFetchOutOfRange(t *testing.T) {
 }
 
 // A truncated log: an unclean election has taken records away.
-func TestFetchOfATruncatedLog(t *testing.T) {
+func TestFetch_TruncatedLog(t *testing.T) {
 	fetching(t, kafka.FetchConfig{}, func(ctx context.Context, w *world, f kafka.Fetcher, s *collector) {
 		w.write(ctx, tp(0), "0")
 		f.Add(tp(0), 10, s) // what a reader of a longer log had reached
@@ -222,22 +222,22 @@ func TestFetchOfATruncatedLog(t *testing.T) {
 	})
 }
 
-func TestFetchNoticesARecreatedTopic(t *testing.T) {
+func TestFetch_RecreatedTopic(t *testing.T) {
 	fetching(t, kafka.FetchConfig{}, func(ctx context.Context, w *world, _ kafka.Fetcher, s *collector) {
 		w.write(ctx, tp(0), numbers(0, 3)...)
 		s.until(ctx, t, func() bool { return s.next[tp(0)] == 3 })
-		require.NoError(t, w.k.DeleteTopic("t"))
+		require.NoError(t, w.cluster.DeleteTopic("t"))
 		time.Sleep(time.Second)
-		require.NoError(t, w.k.CreateTopic("t", 3, nil))
+		require.NoError(t, w.cluster.CreateTopic("t", 3, nil))
 		s.until(ctx, t, func() bool { return s.failed[tp(0)] != nil })
 		require.ErrorIs(t, s.failed[tp(0)], kafka.ErrUnknownTopic)
 		require.ErrorContains(t, s.failed[tp(0)], "created again")
 	})
 }
 
-func TestFetchOfAnUnknownTopic(t *testing.T) {
+func TestFetch_UnknownTopic(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
-		f, err := w.c.Fetcher(kafka.FetchConfig{})
+		f, err := w.client.Fetcher(kafka.FetchConfig{})
 		require.NoError(t, err)
 		defer f.Close()
 		s := collect(f)
@@ -246,7 +246,7 @@ func TestFetchOfAnUnknownTopic(t *testing.T) {
 		f.Add(later, 0, s)
 		f.Add(never, 0, s)
 		time.Sleep(5 * time.Second)
-		require.NoError(t, w.k.CreateTopic("later", 1, nil))
+		require.NoError(t, w.cluster.CreateTopic("later", 1, nil))
 		w.write(ctx, later, "x")
 		s.until(ctx, t, func() bool { return s.next[later] == 1 })
 		s.until(ctx, t, func() bool { return s.failed[never] != nil })
@@ -255,12 +255,12 @@ func TestFetchOfAnUnknownTopic(t *testing.T) {
 	})
 }
 
-// One broker says once that the topic does not exist, and then none can be reached for longer than a topic may be unknown: that is
-// an outage, not a topic that is gone.
-func TestAnOutageIsNotAMissingTopic(t *testing.T) {
+// One broker says once that the topic does not exist, and then none can be reached for longer than
+// a topic may be unknown: that is an outage, not a topic that is gone.
+func TestFetch_OutageIsNotUnknownTopic(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
-		n := newNetwork(w.v)
-		c := w.client(func(cfg *Config) { cfg.Dialer = n.dial })
+		n := newNetwork(w.virtual)
+		c := w.newClient(func(cfg *Config) { cfg.Dialer = n.dial })
 		defer c.Close()
 		p, err := c.Producer(kafka.ProduceConfig{})
 		require.NoError(t, err)
@@ -268,7 +268,7 @@ func TestAnOutageIsNotAMissingTopic(t *testing.T) {
 		f, err := c.Fetcher(kafka.FetchConfig{})
 		require.NoError(t, err)
 		defer f.Close()
-		h := w.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "t", Err: kerr.UnknownTopicOrPartition, Count: -1})
+		h := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "t", Err: kerr.UnknownTopicOrPartition, Count: -1})
 		s := collect(f)
 		f.Add(tp(0), 0, s)
 		send(ctx, t, p, tp(0), "x")
@@ -286,10 +286,10 @@ func TestAnOutageIsNotAMissingTopic(t *testing.T) {
 	})
 }
 
-func TestFetchWithoutPermission(t *testing.T) {
+func TestFetch_NotAuthorized(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
-		w.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Partitions: []int32{0}, Err: kerr.TopicAuthorizationFailed, Count: -1})
-		f, err := w.c.Fetcher(kafka.FetchConfig{})
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Partitions: []int32{0}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		f, err := w.client.Fetcher(kafka.FetchConfig{})
 		require.NoError(t, err)
 		defer f.Close()
 		s := collect(f)
@@ -299,9 +299,9 @@ func TestFetchWithoutPermission(t *testing.T) {
 	})
 }
 
-func TestBackPressureHoldsOnePartitionOnly(t *testing.T) {
+func TestFetch_BackPressurePausesOnePartition(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
-		require.NoError(t, w.k.MoveTopicPartition("t", 1, 0)) // both at one broker
+		require.NoError(t, w.cluster.MoveTopicPartition("t", 1, 0)) // both at one broker
 		big := string(make([]byte, 1000))
 		p := w.producer(kafka.ProduceConfig{BatchBytes: 4 << 10})
 		defer p.Close()
@@ -309,7 +309,7 @@ func TestBackPressureHoldsOnePartitionOnly(t *testing.T) {
 			send(ctx, t, p, tp(0), big)
 		}
 		require.NoError(t, done(ctx, t, p.Cut()).Err)
-		f, err := w.c.Fetcher(kafka.FetchConfig{PartitionBytes: 4 << 10, BufferBytes: 10 << 10})
+		f, err := w.client.Fetcher(kafka.FetchConfig{PartitionBytes: 4 << 10, BufferBytes: 10 << 10})
 		require.NoError(t, err)
 		defer f.Close()
 		s := collect(f)
@@ -337,11 +337,11 @@ func TestBackPressureHoldsOnePartitionOnly(t *testing.T) {
 	})
 }
 
-func TestAddNeedNotWaitForALongPoll(t *testing.T) {
+func TestFetch_AddInterruptsLongPoll(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
-		require.NoError(t, w.k.MoveTopicPartition("t", 1, 0))
+		require.NoError(t, w.cluster.MoveTopicPartition("t", 1, 0))
 		w.write(ctx, tp(1), "here")
-		f, err := w.c.Fetcher(kafka.FetchConfig{MaxWait: 30 * time.Second})
+		f, err := w.client.Fetcher(kafka.FetchConfig{MaxWait: 30 * time.Second})
 		require.NoError(t, err)
 		defer f.Close()
 		s := collect(f)
@@ -359,7 +359,7 @@ func TestAddNeedNotWaitForALongPoll(t *testing.T) {
 	})
 }
 
-func TestNothingIsDeliveredAfterRemove(t *testing.T) {
+func TestFetch_NothingAfterRemove(t *testing.T) {
 	fetching(t, kafka.FetchConfig{}, func(ctx context.Context, w *world, f kafka.Fetcher, s *collector) {
 		w.write(ctx, tp(0), numbers(0, 10)...)
 		s.until(ctx, t, func() bool { return s.next[tp(0)] == 10 })
@@ -380,13 +380,13 @@ func TestNothingIsDeliveredAfterRemove(t *testing.T) {
 	})
 }
 
-func TestBatchesLargerThanAsked(t *testing.T) {
+func TestFetch_BatchLargerThanRequested(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
 		for p := range int32(3) {
-			require.NoError(t, w.k.MoveTopicPartition("t", p, 0))
+			require.NoError(t, w.cluster.MoveTopicPartition("t", p, 0))
 			w.write(ctx, tp(p), string(make([]byte, 200_000)), "small", string(make([]byte, 300_000)))
 		}
-		f, err := w.c.Fetcher(kafka.FetchConfig{PartitionBytes: 1000})
+		f, err := w.client.Fetcher(kafka.FetchConfig{PartitionBytes: 1000})
 		require.NoError(t, err)
 		defer f.Close()
 		s := collect(f)
@@ -398,10 +398,10 @@ func TestBatchesLargerThanAsked(t *testing.T) {
 }
 
 // Many equal records compress to fewer bytes than there are records.
-func TestWellCompressedBatch(t *testing.T) {
+func TestFetch_MoreRecordsThanBytes(t *testing.T) {
 	for _, codec := range []string{"gzip", "snappy", "lz4", "zstd"} {
 		t.Run(codec, func(t *testing.T) {
-			with(codec)(t, func(ctx context.Context, w *world) {
+			simulate(t, func(ctx context.Context, w *world) {
 				p := w.producer(kafka.ProduceConfig{Compression: codec})
 				defer p.Close()
 				for range 5000 {

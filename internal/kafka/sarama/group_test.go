@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millstream-go/millstream/internal/kafka"
@@ -21,7 +20,7 @@ var joining = kafka.JoinRequest{Group: "g", ProtocolType: "consumer", Protocol: 
 	SessionTimeout: 10 * time.Second, RebalanceTimeout: 60 * time.Second, Reason: "test"}
 
 func (w *world) group() kafka.Group {
-	g, err := w.c.Group()
+	g, err := w.client.Group()
 	require.NoError(w.t, err)
 	return g
 }
@@ -35,7 +34,7 @@ func (w *world) member(ctx context.Context, g kafka.Group) kafka.JoinResponse {
 	return j
 }
 
-func TestTwoMembers(t *testing.T) {
+func TestGroup_TwoMembers(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
 		a, b := w.group(), w.group()
 		defer a.Close()
@@ -77,7 +76,7 @@ func TestTwoMembers(t *testing.T) {
 	})
 }
 
-func TestJoinWithAnotherProtocol(t *testing.T) {
+func TestGroup_OtherProtocol(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
 		g := w.group()
 		defer g.Close()
@@ -89,7 +88,7 @@ func TestJoinWithAnotherProtocol(t *testing.T) {
 	})
 }
 
-func TestGroupCodes(t *testing.T) {
+func TestGroup_ErrorCodes(t *testing.T) {
 	codes := map[*kerr.Error]error{kerr.UnknownMemberID: kafka.ErrUnknownMember, kerr.IllegalGeneration: kafka.ErrIllegalGeneration,
 		kerr.RebalanceInProgress: kafka.ErrRebalanceInProgress, kerr.FencedInstanceID: kafka.ErrFencedInstance,
 		kerr.GroupAuthorizationFailed: kafka.ErrNotAuthorized}
@@ -107,7 +106,7 @@ func TestGroupCodes(t *testing.T) {
 		kmsg.Heartbeat:  func(ctx context.Context, _ *world, g kafka.Group) error { return g.Heartbeat(ctx, "g", "m", 1) },
 		kmsg.LeaveGroup: func(ctx context.Context, _ *world, g kafka.Group) error { return g.Leave(ctx, "g", "m", "") },
 		kmsg.OffsetCommit: func(ctx context.Context, w *world, _ kafka.Group) error {
-			o, err := w.c.Offsets()
+			o, err := w.client.Offsets()
 			require.NoError(w.t, err)
 			defer o.Close()
 			return o.Commit(ctx, "g", "m", 1, map[kafka.TopicPartition]kafka.OffsetMeta{tp(0): {Offset: 1}})
@@ -120,7 +119,7 @@ func TestGroupCodes(t *testing.T) {
 					g := w.group()
 					defer g.Close()
 					w.member(ctx, g)
-					w.k.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Group: "g", Err: e})
+					w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Group: "g", Err: e})
 					require.ErrorIs(t, call(ctx, w, g), want)
 				})
 			})
@@ -129,12 +128,12 @@ func TestGroupCodes(t *testing.T) {
 }
 
 // A coordinator that moves or loads is found again, for each request of a member's life.
-func TestGroupFollowsTheCoordinator(t *testing.T) {
+func TestGroup_FollowsCoordinator(t *testing.T) {
 	for _, e := range []*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress} {
 		for _, key := range []kmsg.Key{kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.LeaveGroup, kmsg.OffsetCommit, kmsg.OffsetFetch} {
 			t.Run(key.Name()+" "+e.Message, func(t *testing.T) {
 				simulate(t, func(ctx context.Context, w *world) {
-					h := w.k.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Group: "g", Err: e, Count: 3})
+					h := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Group: "g", Err: e, Count: 3})
 					w.life(ctx)
 					assert.Equal(t, 3, h.Hits())
 				})
@@ -145,14 +144,14 @@ func TestGroupFollowsTheCoordinator(t *testing.T) {
 		simulate(t, func(ctx context.Context, w *world) {
 			for range 5 {
 				w.life(ctx)
-				w.k.RehashCoordinators()
+				w.cluster.RehashCoordinators()
 			}
 		})
 	})
 	t.Run("its broker goes", func(t *testing.T) {
 		simulate(t, func(ctx context.Context, w *world) {
 			w.life(ctx)
-			require.NoError(t, w.k.RemoveNode(w.k.CoordinatorFor("g")))
+			require.NoError(t, w.cluster.RemoveNode(w.cluster.CoordinatorFor("g")))
 			w.life(ctx)
 		})
 	})
@@ -162,7 +161,7 @@ func TestGroupFollowsTheCoordinator(t *testing.T) {
 func (w *world) life(ctx context.Context) {
 	g := w.group()
 	defer g.Close()
-	o, err := w.c.Offsets()
+	o, err := w.client.Offsets()
 	require.NoError(w.t, err)
 	defer o.Close()
 	j := w.member(ctx, g)
@@ -175,25 +174,25 @@ func (w *world) life(ctx context.Context) {
 	require.NoError(w.t, g.Leave(ctx, "g", j.MemberID, ""))
 }
 
-func TestLostAnswersOfAGroup(t *testing.T) {
+func TestGroup_BrokenConnections(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
 		g := w.group()
 		defer g.Close()
 		j := w.member(ctx, g)
-		w.k.ControlKey(int16(kmsg.Heartbeat), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, errors.New("cut"), true })
+		w.cluster.ControlKey(int16(kmsg.Heartbeat), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, errors.New("cut"), true })
 		require.ErrorIs(t, g.Heartbeat(ctx, "g", j.MemberID, j.Generation), kafka.ErrUnavailable, "it is the caller's to repeat")
 		require.NoError(t, g.Heartbeat(ctx, "g", j.MemberID, j.Generation))
-		w.k.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, errors.New("cut"), true })
-		o, err := w.c.Offsets()
+		w.cluster.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, errors.New("cut"), true })
+		o, err := w.client.Offsets()
 		require.NoError(t, err)
 		defer o.Close()
 		require.NoError(t, o.Commit(ctx, "g", j.MemberID, j.Generation, map[kafka.TopicPartition]kafka.OffsetMeta{tp(0): {Offset: 3}}), "a commit is repeated")
 	})
 }
 
-// A join waits for other members for up to the rebalance time-out. Abort, Close and the context end it at once, and after Abort
-// the role goes on.
-func TestWaitingCallsEndPromptly(t *testing.T) {
+// A join waits for other members for up to the rebalance timeout. Abort, Close and the context end
+// it at once, and after Abort the role goes on.
+func TestGroup_AbortAndCloseEndWaitingCalls(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
 		a, b := w.group(), w.group()
 		defer a.Close()
@@ -224,8 +223,8 @@ func TestWaitingCallsEndPromptly(t *testing.T) {
 	})
 }
 
-// A join may take the whole rebalance time-out, longer than other requests.
-func TestJoinOutlastsTheRequestTimeout(t *testing.T) {
+// A join may take the whole rebalance timeout, longer than other requests.
+func TestGroup_JoinOutlastsRequestTimeout(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
 		a, b := w.group(), w.group()
 		defer a.Close()
@@ -244,129 +243,32 @@ func TestJoinOutlastsTheRequestTimeout(t *testing.T) {
 	})
 }
 
-// Offsets of an open transaction are waited for.
-func TestOffsetsWaitForATransaction(t *testing.T) {
+func TestGroup_JoinCommitLeave(t *testing.T) {
 	simulate(t, func(ctx context.Context, w *world) {
-		h := w.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: "g", Err: kerr.UnstableOffsetCommit, Count: -1})
-		o, err := w.c.Offsets()
+		g, err := w.client.Group()
+		require.NoError(t, err)
+		defer g.Close()
+		o, err := w.client.Offsets()
 		require.NoError(t, err)
 		defer o.Close()
-		time.AfterFunc(50*time.Second, h.Remove)
-		began := time.Now()
-		got, err := o.Fetch(ctx, "g", []kafka.TopicPartition{tp(0)})
+		j, err := g.Join(ctx, kafka.JoinRequest{Group: "g", ProtocolType: "consumer", Protocol: "ours", Metadata: []byte("me"),
+			SessionTimeout: 10 * time.Second, RebalanceTimeout: 20 * time.Second})
 		require.NoError(t, err)
-		assert.Equal(t, int64(-1), got[tp(0)].Offset)
-		assert.InDelta(t, 50, time.Since(began).Seconds(), 2, "longer than the request time-out, if need be")
-	})
-}
-
-// While one call waits for a transaction, another commits.
-func TestOffsetsDoNotQueue(t *testing.T) {
-	simulate(t, func(ctx context.Context, w *world) {
-		g := w.group()
-		defer g.Close()
-		j := w.member(ctx, g)
-		w.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: "g", Err: kerr.UnstableOffsetCommit, Count: -1})
-		o, err := w.c.Offsets()
+		assert.Equal(t, j.MemberID, j.LeaderID)
+		assert.Equal(t, map[string][]byte{j.MemberID: []byte("me")}, j.Members)
+		mine, err := g.Sync(ctx, "g", j.MemberID, j.Generation, map[string][]byte{j.MemberID: []byte("all")})
 		require.NoError(t, err)
-		ended := make(chan error)
-		go func() {
-			_, err := o.Fetch(ctx, "g", []kafka.TopicPartition{tp(0)})
-			ended <- err
-		}()
-		time.Sleep(5 * time.Second)
-		began := time.Now()
-		require.NoError(t, o.Commit(ctx, "g", j.MemberID, j.Generation, map[kafka.TopicPartition]kafka.OffsetMeta{tp(0): {Offset: 3}}))
-		assert.Less(t, time.Since(began), 100*time.Millisecond)
-		o.Close()
-		require.Error(t, <-ended)
-	})
-}
-
-func TestAdminSurvivesEachRetriableCode(t *testing.T) {
-	calls := map[kmsg.Key]func(context.Context, kafka.Admin) error{
-		kmsg.Metadata: func(ctx context.Context, a kafka.Admin) error { _, err := a.Topics(ctx, "t"); return err },
-		kmsg.CreateTopics: func(ctx context.Context, a kafka.Admin) error {
-			return a.CreateTopic(ctx, kafka.TopicSpec{Name: "n", Partitions: 1, Replication: -1})
-		},
-		kmsg.DeleteTopics:    func(ctx context.Context, a kafka.Admin) error { return a.DeleteTopics(ctx, "t") },
-		kmsg.DescribeConfigs: func(ctx context.Context, a kafka.Admin) error { _, err := a.TopicConfig(ctx, "t"); return err },
-		kmsg.ListOffsets: func(ctx context.Context, a kafka.Admin) error {
-			_, err := a.ListOffsets(ctx, kafka.ReadCommitted, map[kafka.TopicPartition]int64{tp(0): kafka.Latest, tp(1): kafka.Earliest})
-			return err
-		},
-		kmsg.DeleteRecords: func(ctx context.Context, a kafka.Admin) error {
-			return a.DeleteRecords(ctx, map[kafka.TopicPartition]int64{tp(0): 0})
-		},
-	}
-	for key, call := range calls {
-		for _, e := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.RequestTimedOut, kerr.NotController, kerr.KafkaStorageError, kerr.NetworkException} {
-			if key == kmsg.CreateTopics && e == kerr.RequestTimedOut {
-				continue // applied: the repetition finds the topic there
-			}
-			t.Run(key.Name()+" "+e.Message, func(t *testing.T) {
-				simulate(t, func(ctx context.Context, w *world) {
-					w.k.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: e, Count: 3})
-					require.NoError(t, call(ctx, w.ad))
-				})
-			})
-		}
-		t.Run(key.Name()+" connection lost", func(t *testing.T) {
-			simulate(t, func(ctx context.Context, w *world) {
-				w.k.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, errors.New("cut"), true })
-				require.NoError(t, call(ctx, w.ad))
-			})
-		})
-	}
-}
-
-func TestAdminGivesUp(t *testing.T) {
-	simulate(t, func(ctx context.Context, w *world) {
-		w.k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.LeaderNotAvailable, Count: -1})
-		began := time.Now()
-		_, err := w.ad.Topics(ctx, "t")
-		require.ErrorIs(t, err, kafka.ErrUnavailable)
-		assert.InDelta(t, 30, time.Since(began).Seconds(), 2)
-	})
-}
-
-func TestNoBrokerThere(t *testing.T) {
-	simulate(t, func(ctx context.Context, w *world) {
-		c := w.client(func(cfg *Config) { cfg.Brokers = []string{"localhost:1"} })
-		defer c.Close()
-		a, err := c.Admin()
+		assert.Equal(t, "all", string(mine))
+		require.NoError(t, g.Heartbeat(ctx, "g", j.MemberID, j.Generation))
+		require.NoError(t, o.Commit(ctx, "g", j.MemberID, j.Generation, map[kafka.TopicPartition]kafka.OffsetMeta{tp(1): {Offset: 7, Metadata: "m"}}))
+		require.ErrorIs(t, o.Commit(ctx, "g", j.MemberID, j.Generation+1, map[kafka.TopicPartition]kafka.OffsetMeta{tp(1): {Offset: 8}}), kafka.ErrIllegalGeneration)
+		require.ErrorIs(t, o.Commit(ctx, "g", "other", j.Generation, map[kafka.TopicPartition]kafka.OffsetMeta{tp(1): {Offset: 8}}), kafka.ErrUnknownMember)
+		at, err := o.Fetch(ctx, "g", []kafka.TopicPartition{tp(0), tp(1)})
 		require.NoError(t, err)
-		defer a.Close()
-		_, err = a.Topics(ctx)
-		require.ErrorIs(t, err, kafka.ErrUnavailable)
-		p, err := c.Producer(kafka.ProduceConfig{})
-		require.NoError(t, err)
-		send(ctx, t, p, tp(0), "x")
-		p.Flush()
-		f, err := c.Fetcher(kafka.FetchConfig{})
-		require.NoError(t, err)
-		f.Add(tp(0), 0, collect(f))
-		time.Sleep(time.Second)
-		require.Error(t, f.Healthy())
-		began := time.Now()
-		p.Close()
-		f.Close()
-		assert.Zero(t, time.Since(began))
-	})
-}
-
-func TestListOffsetsByIsolation(t *testing.T) {
-	simulate(t, func(ctx context.Context, w *world) {
-		w.write(ctx, tp(0), "1")
-		a := w.transactional("a")
-		defer a.Close()
-		require.NoError(t, a.BeginTransaction())
-		require.NoError(t, a.ProduceSync(ctx, &kgo.Record{Topic: "t", Value: []byte("2")}).FirstErr())
-		for isolation, want := range map[kafka.Isolation]int64{kafka.ReadCommitted: 1, kafka.ReadUncommitted: 2} {
-			got, err := w.ad.ListOffsets(ctx, isolation, map[kafka.TopicPartition]int64{tp(0): kafka.Latest})
-			require.NoError(t, err)
-			assert.Equal(t, want, got[tp(0)])
-		}
-		require.NoError(t, a.EndTransaction(ctx, kgo.TryAbort))
+		assert.Equal(t, map[kafka.TopicPartition]kafka.OffsetMeta{tp(0): {Offset: -1}, tp(1): {Offset: 7, Metadata: "m"}}, at)
+		require.NoError(t, g.Leave(ctx, "g", j.MemberID, "done"))
+		require.ErrorIs(t, g.Heartbeat(ctx, "g", j.MemberID, j.Generation), kafka.ErrUnknownMember)
+		require.NoError(t, w.admin.DeleteGroup(ctx, "g"))
+		require.NoError(t, w.admin.DeleteGroup(ctx, "g"))
 	})
 }

@@ -2,10 +2,10 @@ package sarama
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -13,34 +13,35 @@ import (
 
 // network is what a process sees of the cluster: its connections can be cut, frozen and refused.
 type network struct {
-	v *kfake.VirtualNetwork
+	virtual *kfake.VirtualNetwork
 
 	mu      sync.Mutex
 	conns   map[*frozenConn]bool
 	thawed  chan struct{} // closed while nothing is frozen
 	refuse  bool
+	away    string // the address that is refused alone
 	dialled int
 }
 
-func newNetwork(v *kfake.VirtualNetwork) *network {
-	n := &network{v: v, conns: map[*frozenConn]bool{}, thawed: make(chan struct{})}
+func newNetwork(virtual *kfake.VirtualNetwork) *network {
+	n := &network{virtual: virtual, conns: map[*frozenConn]bool{}, thawed: make(chan struct{})}
 	close(n.thawed)
 	return n
 }
 
 func (n *network) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	n.mu.Lock()
-	refuse := n.refuse
+	refuse := n.refuse || n.away == addr
 	n.dialled++
 	n.mu.Unlock()
 	if refuse {
-		return nil, errors.New("connection refused")
+		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
-	c, err := n.v.DialContext(ctx, network, addr)
+	c, err := n.virtual.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	f := &frozenConn{Conn: c, n: n, closed: make(chan struct{})}
+	f := &frozenConn{Conn: c, n: n, addr: addr, closed: make(chan struct{})}
 	n.mu.Lock()
 	n.conns[f] = true
 	n.mu.Unlock()
@@ -74,6 +75,19 @@ func (n *network) thaw() {
 	}
 }
 
+// refuseOnly breaks the connections to an address and refuses new ones; no address is refused when
+// it is empty.
+func (n *network) refuseOnly(addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.away = addr
+	for c := range n.conns {
+		if c.addr == addr {
+			go c.Close()
+		}
+	}
+}
+
 func (n *network) setRefuse(on bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -86,10 +100,12 @@ func (n *network) gate() <-chan struct{} {
 	return n.thawed
 }
 
-// frozenConn holds what goes through it while its network is frozen, as a connection to a process that was stopped does.
+// frozenConn holds what goes through it while its network is frozen, as a connection to a process
+// that was stopped does.
 type frozenConn struct {
 	net.Conn
 	n      *network
+	addr   string
 	closed chan struct{}
 	once   sync.Once
 

@@ -1,0 +1,24 @@
+package graph
+
+// CurrentStep is the step whose code runs on a task's goroutine. The error of a panic names it. A
+// step sets Node before it calls a user's function: one store per record, where a deferred recover
+// in each step would cost ten times that. Steps without user functions need not.
+type CurrentStep struct{ Node *Node }
+
+// FullName returns the name of an internal topic in Kafka, under which schemas are registered.
+// Where env is no task's it is name itself.
+func FullName(env Env, name string) string {
+	if e, ok := env.(interface{ FullName(string) string }); ok {
+		return e.FullName(name)
+	}
+	return name
+}
+
+// CurrentStepOf returns the current step of a task. Where env is no task's, it is one that nobody
+// reads.
+func CurrentStepOf(env Env) *CurrentStep {
+	if e, ok := env.(interface{ CurrentStep() *CurrentStep }); ok {
+		return e.CurrentStep()
+	}
+	return new(CurrentStep)
+}

@@ -1,0 +1,68 @@
+package segmented
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/storage"
+	"github.com/millstream-go/millstream/internal/storage/memtable"
+)
+
+// A flush that is cut off has written what ends first and not what ends later. The changelog is
+// then replayed over it.
+func TestRestore_AfterAnInterruptedFlushHasAllVersions(t *testing.T) {
+	spec := &graph.Store{Name: "s", Kind: graph.Versioned, Retention: time.Hour}
+	key := []byte("k")
+	put := func(at int64, v string) storage.Change { return storage.Change{Key: key, Value: []byte(v), Time: at} }
+	before := []storage.Change{put(10, "a"), put(40, "d")}
+	after := []storage.Change{put(20, "b"), put(40, "d"), put(30, "c"), put(40, "d")}
+
+	whole := restoredFrom(t, spec, memtable.New(nil), before, after)
+	want := versionsOf(t, spec, whole, key)
+	require.Len(t, want, 4)
+
+	rows := map[string]storage.Entry{}
+	for e, err := range whole.Scan(storage.Range{}) {
+		require.NoError(t, err)
+		rows[string(e.Key)] = storage.Entry{Value: append([]byte{}, e.Value...), Time: e.Time}
+	}
+	shape := shape{interval: SegmentInterval(spec).Milliseconds()}
+	for _, written := range [][]int64{{}, {20}, {20, 30}, {20, 30, 40}} {
+		e := restoredFrom(t, spec, memtable.New(nil), before, nil)
+		for _, to := range written {
+			local := shape.appendOlder(nil, key, to)
+			row, ok := rows[string(local)]
+			require.True(t, ok)
+			require.NoError(t, e.Engine.Restore([]storage.Change{{Key: local, Value: row.Value, Time: row.Time}}, storage.Checkpoint{Offset: 1}))
+		}
+		require.NoError(t, e.Restore(after, storage.Checkpoint{Offset: 6}))
+		assert.Equal(t, want, versionsOf(t, spec, e, key), "written: the ends %v", written)
+	}
+}
+
+func restoredFrom(t *testing.T, spec *graph.Store, e storage.Engine, changes ...[]storage.Change) *Store {
+	t.Helper()
+	wrapped, err := Wrap(spec, e)
+	require.NoError(t, err)
+	l := wrapped.(*Store)
+	for _, c := range changes {
+		require.NoError(t, l.Restore(append([]storage.Change(nil), c...), storage.Checkpoint{Offset: 1}))
+	}
+	return l
+}
+
+func versionsOf(t *testing.T, spec *graph.Store, l *Store, key []byte) (out []storage.Version) {
+	t.Helper()
+	h, err := Handle(spec, l, func() int64 { return 0 })
+	require.NoError(t, err)
+	for v, err := range h.Versions.History(key, 0, 100, false) {
+		require.NoError(t, err)
+		v.Value = append([]byte{}, v.Value...)
+		out = append(out, v)
+	}
+	return out
+}

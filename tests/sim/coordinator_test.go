@@ -1,0 +1,220 @@
+package sim
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+const lateEnd = "end of a transaction carried out after its answer"
+
+// maxLate is how much later than its answer the end of a transaction is carried out, at most.
+const maxLate = 200 * time.Millisecond
+
+// lateEnds has coordinators answer the end of a transaction before it is carried out, as Kafka's do: its markers, and its offsets, come
+// later, whatever becomes of who has asked for it. Until then other requests of its transactional id are answered with
+// CONCURRENT_TRANSACTIONS. The brokers of this simulation would carry it out before they answer.
+type lateEnds struct {
+	w      *world
+	net    *network
+	client *kgo.Client
+	under  sync.WaitGroup
+
+	mu       sync.Mutex
+	r        *rand.Rand
+	off      bool
+	underWay map[string]bool // ids whose end was answered, and is not carried out
+	carrying map[string]bool // those of which the end is on its way to the broker
+	looked   map[ending]bool // whether the transaction is open
+}
+
+func newLateEnds(w *world, seed uint64) *lateEnds {
+	l := &lateEnds{w: w, r: rand.New(rand.NewPCG(seed, 2)), underWay: map[string]bool{}, carrying: map[string]bool{}, looked: map[ending]bool{}}
+	l.net = newNetwork(w, 0)
+	l.net.traps = &traps{} // its requests are not to fail
+	var err error
+	// As what it stands for: from version 5 on, the end of a transaction raises the epoch.
+	l.client, err = kgo.NewClient(kgo.SeedBrokers(w.b.Brokers()...), kgo.Dialer(l.net.dial), kgo.DisableClientMetrics(),
+		kgo.MaxVersions(kversion.V3_0_0()))
+	require.NoError(w.t, err)
+	l.install()
+	return l
+}
+
+// install has the brokers, which may be new ones, ask l.
+func (l *lateEnds) install() {
+	for key, f := range map[kmsg.Key]func(kmsg.Request) kmsg.Response{
+		kmsg.EndTxn: l.end,
+		kmsg.AddPartitionsToTxn: func(r kmsg.Request) kmsg.Response {
+			req := r.(*kmsg.AddPartitionsToTxnRequest)
+			if !l.concurrent(req.TransactionalID) {
+				return nil
+			}
+			resp := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
+			for _, t := range req.Topics {
+				topic := kmsg.NewAddPartitionsToTxnResponseTopic()
+				topic.Topic = t.Topic
+				for _, p := range t.Partitions {
+					partition := kmsg.NewAddPartitionsToTxnResponseTopicPartition()
+					partition.Partition, partition.ErrorCode = p, kerr.ConcurrentTransactions.Code
+					topic.Partitions = append(topic.Partitions, partition)
+				}
+				resp.Topics = append(resp.Topics, topic)
+			}
+			return resp
+		},
+		kmsg.AddOffsetsToTxn: func(r kmsg.Request) kmsg.Response {
+			req := r.(*kmsg.AddOffsetsToTxnRequest)
+			if !l.concurrent(req.TransactionalID) {
+				return nil
+			}
+			resp := req.ResponseKind().(*kmsg.AddOffsetsToTxnResponse)
+			resp.ErrorCode = kerr.ConcurrentTransactions.Code
+			return resp
+		},
+		kmsg.InitProducerID: func(r kmsg.Request) kmsg.Response {
+			req := r.(*kmsg.InitProducerIDRequest)
+			if req.TransactionalID == nil || !l.concurrent(*req.TransactionalID) {
+				return nil
+			}
+			resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+			resp.ErrorCode = kerr.ConcurrentTransactions.Code
+			return resp
+		},
+	} {
+		l.w.b.Cluster().ControlKey(int16(key), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			l.w.b.Cluster().KeepControl()
+			resp := f(r)
+			return resp, nil, resp != nil
+		})
+	}
+}
+
+func (l *lateEnds) concurrent(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.underWay[id]
+}
+
+// end answers the end of a transaction that can be ended. It returns nil where the broker is to answer. Whether it can be ended is looked
+// up after a first request, which is answered with CONCURRENT_TRANSACTIONS: a broker of this simulation that waits would have others wait.
+func (l *lateEnds) end(r kmsg.Request) kmsg.Response {
+	req := r.(*kmsg.EndTxnRequest)
+	resp := req.ResponseKind().(*kmsg.EndTxnResponse)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.off || l.carrying[req.TransactionalID] {
+		return nil
+	}
+	resp.ErrorCode = kerr.ConcurrentTransactions.Code
+	if l.underWay[req.TransactionalID] {
+		return resp
+	}
+	again := kmsg.NewPtrEndTxnRequest()
+	again.TransactionalID, again.ProducerID, again.ProducerEpoch, again.Commit = req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit
+	one := ending{req.TransactionalID, req.ProducerID, req.ProducerEpoch}
+	switch ongoing, known := l.looked[one]; {
+	case !known:
+		l.under.Go(func() {
+			ongoing := l.ongoing(again)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.looked[one] = ongoing
+		})
+	case !ongoing:
+		delete(l.looked, one)
+		return nil
+	default:
+		delete(l.looked, one)
+		l.underWay[req.TransactionalID] = true
+		late := time.Duration(l.r.Int64N(int64(maxLate)))
+		l.under.Go(func() { l.carryOut(again, late) })
+		l.w.tookEffect(lateEnd)
+		resp.ErrorCode = 0
+	}
+	return resp
+}
+
+// ending is what ends a transaction.
+type ending struct {
+	id       string
+	producer int64
+	epoch    int16
+}
+
+// ongoing reports whether the transaction that a request is to end is open, and not about to time out.
+func (l *lateEnds) ongoing(req *kmsg.EndTxnRequest) bool {
+	ctx, cancel := context.WithTimeout(l.w.ctx, time.Second)
+	defer cancel()
+	describe := kmsg.NewPtrDescribeTransactionsRequest()
+	describe.TransactionalIDs = []string{req.TransactionalID}
+	resp, err := describe.RequestWith(ctx, l.client)
+	if err != nil || len(resp.TransactionStates) != 1 {
+		return false
+	}
+	s := resp.TransactionStates[0]
+	ends := time.UnixMilli(s.StartTimestamp).Add(time.Duration(s.TimeoutMillis) * time.Millisecond)
+	return s.ErrorCode == 0 && s.State == "Ongoing" && s.ProducerID == req.ProducerID && s.ProducerEpoch == req.ProducerEpoch &&
+		time.Until(ends) > 2*time.Second
+}
+
+// carryOut ends a transaction, however often that takes.
+func (l *lateEnds) carryOut(req *kmsg.EndTxnRequest, late time.Duration) {
+	pass(late)
+	l.mu.Lock()
+	l.carrying[req.TransactionalID] = true
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.underWay, req.TransactionalID)
+		delete(l.carrying, req.TransactionalID)
+	}()
+	for l.w.ctx.Err() == nil {
+		resp, err := req.RequestWith(l.w.ctx, l.client)
+		if err == nil && resp.ErrorCode == 0 {
+			break
+		}
+		// A request that a fault of the history refuses is repeated. It is another matter when the transaction does not exist any more.
+		if err == nil {
+			switch code := kerr.ErrorForCode(resp.ErrorCode); code {
+			case kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidTxnState, kerr.InvalidProducerIDMapping:
+				l.w.fail("broker", "an end that was answered could not be carried out: %v", code)
+				return
+			}
+		}
+		pass(10 * time.Millisecond)
+	}
+}
+
+// pause has the brokers carry out what was answered, and answer themselves from then on, until resume.
+func (l *lateEnds) pause() {
+	l.mu.Lock()
+	l.off = true
+	l.mu.Unlock()
+	until(time.Minute, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.underWay) == 0
+	})
+}
+
+// close ends what is under way. The world's context has ended.
+func (l *lateEnds) close() {
+	l.under.Wait()
+	l.client.Close()
+}
+
+func (l *lateEnds) resume() {
+	l.install()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.off = false
+}
