@@ -12,8 +12,9 @@ COMPOSETIME := 60s
 SOAKTIME    := 1h
 DEFECTS     := 10
 DRAW        := 0
+ROUNDS      := 20
 
-.PHONY: help test race vet lint actionlint fuzz figures kafka-test bench bench-test sim damage soak mutants sim-mutants peer-mutants oracle oracle-mutants composed
+.PHONY: help test race vet lint actionlint fuzz figures kafka-test bench bench-test sim damage chaos soak mutants sim-mutants peer-mutants oracle oracle-mutants composed
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,10 @@ sim: ## SEEDS (500) new histories of whole Apps and brokers in virtual time, eac
 
 damage: ## SEEDS files damaged, one at a time, under a loaded App in a process of its own; FROM=n: the seeds from n on
 	go test -count=1 -timeout 120m -v -run TestDamage ./tests/damage -damages $(SEEDS) -from $(FROM)
+
+chaos: ## ROUNDS (20) for each guarantee of processes and a real Kafka that are killed, frozen, wiped; FROM=n: with the schedules of seed n. Linux
+	@echo "FROM=$(FROM)"
+	go test -tags kafka -count=1 -timeout 0 -v -run '^TestKafkaChaos' ./tests/chaos -rounds $(ROUNDS) -seed $(FROM)
 
 soak: ## stores under load for SOAKTIME (1h), with stops and crashes; what they use may not grow. Linux
 	go test -count=1 -timeout 0 -v -run TestSoak ./tests/soak -soak $(SOAKTIME)
