@@ -222,7 +222,7 @@ func (w *world) oneRound(ctx context.Context, round int, s schedule) {
 	}
 	began := time.Now()
 	l := newLoad(round, w.oracle.times, rand.New(rand.NewPCG(w.seed, uint64(round)+1<<32)))
-	require.NoError(t, w.cluster.write(ctx, l.accounts(), l.closing()))
+	require.NoError(t, w.cluster.write(ctx, l.accounts(round == *first), l.closing()))
 	loadCtx, stopLoad := context.WithCancel(ctx)
 	defer stopLoad()
 	loaded := make(chan error, 1)

@@ -31,10 +31,10 @@ func newLoad(round int, times func(int) time.Time, rnd *rand.Rand) *load {
 
 func nameOf(account int) string { return fmt.Sprintf("account-%02d", account) }
 
-// accounts are new revisions of all rows in the first round, and of some in the others.
-func (l *load) accounts() (all []accountRecord) {
+// accounts are new revisions of all rows, in the first round of a run, or of some.
+func (l *load) accounts(first bool) (all []accountRecord) {
 	for i := range accounts {
-		if l.round == 0 || l.rnd.IntN(4) == 0 {
+		if first || l.rnd.IntN(4) == 0 {
 			all = append(all, accountRecord{nameOf(i), account{ownerOf(nameOf(i)), l.round}, l.begin})
 		}
 	}

@@ -26,7 +26,7 @@ func history(t *testing.T) (rounds [][]row) {
 	read := map[string]int{}
 	for round := range 3 {
 		load := newLoad(round, times, rnd)
-		for _, r := range load.accounts() {
+		for _, r := range load.accounts(round == 0) {
 			testdriver.Input(d, accountsIn).SendRecord(stream.Record[string, account]{Key: r.name, Value: r.account, Time: r.time})
 		}
 		ts := load.closing()
