@@ -4,14 +4,16 @@
 //
 // The disk promises no more than POSIX does. Data written to a file is safe once the file was
 // synced; a new name, a rename and a removal, once the directory was synced. Until then any part of
-// the writes may be there, torn at any sector, and of a directory's changes any number of the first
-// ones. The idea to derive the states that a file system permits from a trace of calls is that of
+// the writes may be there, torn at any sector, and each name of a directory may be what it was after
+// any of the changes to it, whatever became of those to other names: a renamed file may have both
+// names or none. The idea to derive the states that a file system permits from a trace of calls is that of
 // ALICE (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
 package powerloss
 
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -174,14 +176,7 @@ func (d *Disk) powerOff(root, path string, share float64, rnd *rand.Rand) error 
 		return err
 	}
 	at := d.dir(path)
-	names := map[string]int{}
-	for name, file := range at.safe {
-		names[name] = file
-	}
-	// A directory's changes reach the disk in their order, the writes to a file in any order.
-	for _, o := range at.pending[:int(share*float64(len(at.pending))+0.5)] {
-		applyToNames(names, o)
-	}
+	names := at.partlyChanged(share, rnd)
 	for _, name := range slices.Sorted(keys(names)) {
 		below := filepath.Join(path, name)
 		if names[name] < 0 {
@@ -195,6 +190,34 @@ func (d *Disk) powerOff(root, path string, share float64, rnd *rand.Rand) error 
 		}
 	}
 	return nil
+}
+
+// partlyChanged returns the names of the directory with a part of what is not safe. File systems that
+// journal names apply their changes in order; others may write the blocks of a directory in any order. So
+// each name is drawn by itself from what it was after each of the changes.
+func (d *dir) partlyChanged(share float64, rnd *rand.Rand) map[string]int {
+	after := []map[string]int{maps.Clone(d.safe)}
+	for _, o := range d.pending {
+		next := maps.Clone(after[len(after)-1])
+		applyToNames(next, o)
+		after = append(after, next)
+	}
+	all := map[string]int{}
+	for _, names := range after {
+		maps.Copy(all, names)
+	}
+	result := map[string]int{}
+	for _, name := range slices.Sorted(keys(all)) {
+		// As for writes: all of them, none, or each as far as the share says on average.
+		n := len(d.pending)
+		if share < 1 {
+			n = min(n, int(2*share*rnd.Float64()*float64(n+1)))
+		}
+		if file, ok := after[n][name]; ok {
+			result[name] = file
+		}
+	}
+	return result
 }
 
 func keys(m map[string]int) func(func(string) bool) {
