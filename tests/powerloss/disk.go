@@ -167,7 +167,7 @@ const sector = 512
 func (d *Disk) PowerOff(root string, rnd *rand.Rand) error {
 	// Nothing, all, or a part. Both ends are drawn often, since each is what one kind of disk always
 	// does.
-	share := []float64{0, 1, rnd.Float64()}[rnd.IntN(3)]
+	share := []float64{0, 1, rnd.Float64(), rnd.Float64()}[rnd.IntN(4)]
 	return d.powerOff(root, ".", share, rnd)
 }
 
@@ -208,10 +208,12 @@ func (d *dir) partlyChanged(share float64, rnd *rand.Rand) map[string]int {
 	}
 	result := map[string]int{}
 	for _, name := range slices.Sorted(keys(all)) {
-		// As for writes: all of them, none, or each as far as the share says on average.
 		n := len(d.pending)
-		if share < 1 {
-			n = min(n, int(2*share*rnd.Float64()*float64(n+1)))
+		switch {
+		case share == 0:
+			n = 0
+		case share < 1: // the ends often: a name that is new beside one that is old is what goes wrong most
+			n = []int{0, n, rnd.IntN(n + 1)}[rnd.IntN(3)]
 		}
 		if file, ok := after[n][name]; ok {
 			result[name] = file
