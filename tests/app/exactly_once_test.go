@@ -503,6 +503,55 @@ func TestExactlyOnce_LongTransactions(t *testing.T) {
 	})
 }
 
+// A transaction that waits for brokers until it times out is made again with the same time-out: a longer one would hold up others when this process
+// dies. Where the brokers are always slow, it grows.
+func TestExactlyOnce_TimeoutGrowsWithSlowBrokersNotWithOutages(t *testing.T) {
+	for outages, want := range map[int][]time.Duration{1: {10 * time.Second, 10 * time.Second}, 2: {10 * time.Second, 10 * time.Second, 40 * time.Second}} {
+		t.Run(fmt.Sprint(outages), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("out", 1))
+				var timeouts []time.Duration // the broker's goroutine has it, and this one after the end
+				b.Cluster().ControlKey(int16(kmsg.InitProducerID), func(r kmsg.Request) (kmsg.Response, error, bool) {
+					b.Cluster().KeepControl()
+					if init := r.(*kmsg.InitProducerIDRequest); init.TransactionalID != nil {
+						timeouts = append(timeouts, time.Duration(init.TransactionTimeoutMillis)*time.Millisecond)
+					}
+					return nil, nil, false
+				})
+				// The coordinator is away from the end of a transaction until it has timed out.
+				away := map[int16]time.Time{} // by epoch of the producer, until when
+				b.Cluster().ControlKey(int16(kmsg.EndTxn), func(r kmsg.Request) (kmsg.Response, error, bool) {
+					b.Cluster().KeepControl()
+					end := r.(*kmsg.EndTxnRequest)
+					until, ok := away[end.ProducerEpoch]
+					if !ok && len(away) < outages {
+						until = time.Now().Add(12 * time.Second)
+						away[end.ProducerEpoch] = until
+					}
+					if !time.Now().Before(until) {
+						return nil, nil, false
+					}
+					answer := end.ResponseKind().(*kmsg.EndTxnResponse)
+					answer.ErrorCode = kerr.CoordinatorNotAvailable.Code
+					return answer, nil, true
+				})
+				cfg := exactlyOnce(t, b)
+				cfg.Workers = 1
+				m := start(t, upper(t), cfg)
+				time.Sleep(time.Second)
+				write(t, b, "in", 0, 1)
+				time.Sleep(time.Minute)
+				write(t, b, "in", 1, 1)
+				time.Sleep(time.Minute)
+				m.stop()
+				assert.EqualValues(t, 2, committed(t, b, "app", "in"))
+				assert.Len(t, await(t, b, "out", 2), 2)
+				assert.Equal(t, want, timeouts)
+			})
+		})
+	}
+}
+
 // The next producer may fail before the owner of the tasks has heard that the last one did. No task waits for it for ever then.
 func TestExactlyOnce_SuccessorFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,7 @@ type kind struct {
 	weight        int
 	least, varies time.Duration // how long it lasts
 	target        func(*rand.Rand) int
+	stops         bool // it stops a process, which has to end without an error
 }
 
 func anyMember(r *rand.Rand) int { return r.IntN(members) }
@@ -56,18 +57,18 @@ const (
 )
 
 var kinds = []kind{
-	{killMember, false, 4, 0, 3 * time.Second, anyMember},
-	{killWipe, false, 2, 0, 2 * time.Second, anyMember},
-	{killOlder, false, 2, 0, 2 * time.Second, anyMember},
-	{freezeMember, false, 2, session + 1500*time.Millisecond, 2 * time.Second, anyMember},
-	{killGuest, false, 1, 2 * time.Second, time.Second, theGuest},
-	{pauseMember, false, 1, 500 * time.Millisecond, time.Second, anyMember},
-	{killBroker, false, 1, 0, 500 * time.Millisecond, theBroker},
-	{freezeBroker, false, 1, 500 * time.Millisecond, 4 * time.Second, theBroker},
-	{stopMember, true, 2, 0, 2 * time.Second, anyMember},
-	{stopWipe, true, 1, 0, 2 * time.Second, anyMember},
-	{joinGuest, true, 2, time.Second, 2 * time.Second, theGuest},
-	{fullDisk, true, 2, time.Second, 2 * time.Second, anyMember},
+	{killMember, false, 4, 0, 3 * time.Second, anyMember, false},
+	{killWipe, false, 2, 0, 2 * time.Second, anyMember, false},
+	{killOlder, false, 2, 0, 2 * time.Second, anyMember, false},
+	{freezeMember, false, 2, session + 1500*time.Millisecond, 2 * time.Second, anyMember, false},
+	{killGuest, false, 1, 2 * time.Second, time.Second, theGuest, false},
+	{pauseMember, false, 1, 500 * time.Millisecond, time.Second, anyMember, false},
+	{killBroker, false, 1, 0, 500 * time.Millisecond, theBroker, false},
+	{freezeBroker, false, 1, 500 * time.Millisecond, 4 * time.Second, theBroker, false},
+	{stopMember, true, 2, 0, 2 * time.Second, anyMember, true},
+	{stopWipe, true, 1, 0, 2 * time.Second, anyMember, true},
+	{joinGuest, true, 2, time.Second, 2 * time.Second, theGuest, true},
+	{fullDisk, true, 2, time.Second, 2 * time.Second, anyMember, false},
 }
 
 // fault is one of a round.
@@ -132,7 +133,9 @@ func drawn(seed uint64, round int, exactly bool) (s schedule) {
 			if together && g.target >= 0 && g.target < guest {
 				others++
 			}
-			return together && (g.target == f.target || g.target == broker || f.target == broker)
+			// A process that is asked to stop while no broker answers ends with an error, as it should.
+			stops := g.stops || f.stops
+			return together && (g.target == f.target || stops && (g.target == broker || f.target == broker))
 		})
 		if clash || others >= members-1 && f.target != guest || !exactly && thawed >= 0 && !f.gentle {
 			n--

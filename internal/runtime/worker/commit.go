@@ -447,6 +447,7 @@ func (w *Worker) settle(pending *pendingCommit) {
 		active.cut = false
 	}
 	w.stats.Commits.Add(1)
+	w.cutAt, w.overran = time.Time{}, false
 	w.cfg.Hook.At(crashpoint.SettleDone)
 	w.enterUserCode(&activity{what: "Config.Events.Commit"})
 	defer w.leaveUserCode()

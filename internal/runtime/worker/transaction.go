@@ -33,6 +33,8 @@ type transactional struct {
 	idle       bool          // the last round had no record
 	timeout    time.Duration // of transactions; it grows when transactions take longer
 	maxTimeout time.Duration // the most that the brokers accept, as far as known
+	cutAt      time.Time     // when the open transaction was cut; zero: it is not
+	overran    bool          // the last transaction waited for brokers until its time-out; none has succeeded since
 	fenced     []time.Time   // when transactions were fenced lately
 	anotherID  string        // makes the transactional id another one, where somebody else uses it; else empty
 }
@@ -67,7 +69,7 @@ func (w *Worker) openTransactor(cfg kafka.ProduceConfig) error {
 	if err != nil {
 		return err
 	}
-	w.producer, w.transactor, w.beginning = transactor, transactor, true
+	w.producer, w.transactor, w.beginning, w.cutAt = transactor, transactor, true, time.Time{}
 	go func() {
 		defer crashpoint.Catch(w.cfg.Crashed)
 		err := transactor.Begin(w.ctx)
@@ -142,7 +144,7 @@ var errRefused = errors.New("records were refused")
 // commitTransaction has a goroutine do steps 2 and 3. The worker's may be in a function of the user for so long that
 // the coordinator would end the transaction. Only where a broker has refused a record does the worker have to decide.
 func (w *Worker) commitTransaction(pending *pendingCommit) {
-	pending.transaction, pending.ticket = pending.ticket, nil
+	pending.transaction, pending.ticket, w.cutAt = pending.ticket, nil, pending.began
 	pending.result = make(chan error, 1)
 	ticket, result, offsets := pending.transaction, pending.result, pending.offsets
 	member, transactor, handled := w.member, w.transactor, w.refusedHandled
@@ -259,6 +261,13 @@ func (w *Worker) noteAborted(err error) {
 		took = now.Sub(began)
 	}
 	if took >= w.timeout && w.timeout < w.maxTimeout {
+		// Brokers that were away for a while are back, since one of them has said that the transaction has timed out. With a
+		// longer time-out nothing would be gained, and whoever waits for what this process has left open when it dies would
+		// wait for longer. Only brokers that are always slow need it: these let the next transaction time out, too.
+		if !w.cutAt.IsZero() && w.cutAt.Sub(w.transactor.Began()) < w.timeout/2 && !w.overran {
+			w.overran = true
+			return
+		}
 		w.timeout = min(timeoutGrowth*w.timeout, w.maxTimeout)
 		w.cfg.Logger.Warn("millstream: a transaction took longer than its time-out; the next one may take longer",
 			"worker", w.cfg.ID, "took", took, "timeout", w.timeout)
