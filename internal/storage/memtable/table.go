@@ -40,7 +40,7 @@ type Table struct {
 	removed   uint64 // entries that were removed
 	touched   byte   // what was read ahead: the reads must not be optimised away
 
-	pileMu sync.Mutex // makes the index of a pile
+	pileMu sync.Mutex // makes the index of a pile and the links of its rows, or reads what has both
 	pile   atomic.Pointer[pile]
 
 	shared   *Snapshots // nil: nobody else reads the table

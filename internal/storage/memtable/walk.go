@@ -101,7 +101,12 @@ func (w *Walk) sortPart() {
 
 // touch reads all pieces of a part from one end to the other, which the processor foresees. Their rows would be
 // waited for one by one.
+//
+// It reads the links between the rows of a series, too, which a scan makes when it ends the pile: so not while one
+// does. Nothing else of a walk reads them.
 func (w *Walk) touch(p *part) {
+	w.table.pileMu.Lock()
+	defer w.table.pileMu.Unlock()
 	touched := byte(0)
 	for _, x := range p.pieces {
 		b := w.table.arena.bytes(x.at)[:x.size]
