@@ -104,6 +104,7 @@ func (w *world) begin(ctx context.Context) {
 	dir := filepath.Join(w.dir, "kafka")
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	node, err := kafkatest.New(ctx, dir, kafkatest.Options{JVM: []string{"-Xmx512m"}, Properties: map[string]string{
+		"log.cleaner.backoff.ms":                                      "1000",
 		"group.min.session.timeout.ms":                                "500",
 		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
 	}})

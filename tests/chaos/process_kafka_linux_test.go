@@ -87,7 +87,9 @@ func run(ctx context.Context, s settings) error {
 	app, err := millstream.New(top, millstream.Config{
 		ApplicationID: application, Brokers: []string{s.Broker}, StateDir: s.StateDir, Guarantee: s.Guarantee, Workers: 2,
 		SessionTimeout: session, HeartbeatInterval: session / 10,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		// Changelogs are compacted all the time.
+		TopicConfig: map[string]string{"segment.ms": "3000", "min.cleanable.dirty.ratio": "0.01"},
+		Logger:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Events: millstream.Events{
 			Assigned: func(tasks []string) { say(report{Assigned: &tasks}) },
 			Restore: func(r millstream.RestoreInfo) {
