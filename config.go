@@ -147,8 +147,9 @@ const (
 	// ExactlyOnce: each record counts once, whatever fails. Commits are transactions (KIP-98, KIP-447): readers with
 	// isolation.level=read_committed, as all inputs of Apps are, see the results of a transaction when it has ended, all
 	// of them or none. So results appear as late as the next commit; each internal topic on the way adds another. A
-	// process that dies and does not come back holds up readers of what it wrote for up to 10 s. Functions of the user
-	// may still be called twice with a record; what they do elsewhere is theirs.
+	// process that dies and does not come back holds up readers of what it wrote until its session has ended: then
+	// another member aborts what it has left open. Functions of the user may still be called twice with a record; what
+	// they do elsewhere is theirs.
 	//
 	// It needs the right to write with transactional ids that begin with the ApplicationID (ACL: Write and Describe on
 	// the prefix), and as many brokers as their setting transaction.state.log.replication.factor says. All members of

@@ -329,6 +329,18 @@ type JoinResponse struct {
 // GroupMember is a member of a group as its coordinator knows it.
 type GroupMember struct {
 	ID, ClientID, Host string
+	// Metadata is what the member has joined the present generation with. It is empty while the group rebalances: then
+	// nobody knows yet who is in the next one.
+	Metadata []byte
+}
+
+// OpenTransaction is a transaction that has begun and not ended.
+type OpenTransaction struct {
+	ID       string // the transactional id
+	Producer int64
+	Epoch    int16
+	Began    time.Time
+	Timeout  time.Duration
 }
 
 // Group is the membership role: one request at a time, on a connection of its own. It finds the
@@ -414,6 +426,14 @@ type Admin interface {
 	// GroupMembers returns who is in a group, whatever protocol they speak; nobody when there is no
 	// such group.
 	GroupMembers(ctx context.Context, group string) ([]GroupMember, error)
+	// OpenTransactions returns the open transactions whose ids are wanted, among those that the user may describe. Each
+	// broker knows those that it coordinates: where one does not answer, the others' are returned with its error. Brokers
+	// before 3.0 do not know the request.
+	OpenTransactions(ctx context.Context, wanted func(id string) bool) ([]OpenTransaction, error)
+	// AbortTransaction aborts that transaction and raises the epoch of its transactional id, so that its producer is
+	// refused from then on. It reports false when the transaction has ended meanwhile, or is about to, or another producer
+	// has the id: then it has done nothing. It repeats what a coordinator does not answer until ctx ends.
+	AbortTransaction(ctx context.Context, open OpenTransaction) (aborted bool, err error)
 	Close()
 }
 

@@ -36,6 +36,7 @@ func (w *world) judge() {
 		p.wait()
 	}
 	w.note("stopped")
+	w.judgeEnded()
 	if at := w.behind(); at != "" {
 		w.fail("commit", "after a graceful stop %s", at)
 	}
@@ -53,6 +54,17 @@ func (w *world) judge() {
 	w.judgeProfiles(folded["profiles"])
 	w.judgeOutput(folded["tally"])
 	w.judgeHeld(folded)
+}
+
+// judgeEnded checks that nobody has ended the transaction of a member that lives: where no process has died or left its place, there is
+// none to be ended.
+func (w *world) judgeEnded() {
+	w.mu.Lock()
+	given, n := w.given, w.counts[endedForDead]
+	w.mu.Unlock()
+	if given == "" && n > 0 {
+		w.fail("living", "%d transactions were ended by others, and all processes lived and were members", n)
+	}
 }
 
 // rows are those of a store partition.

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 )
 
 const lateEnd = "end of a transaction carried out after its answer"
+
+// endedForDead is that a member has ended the transaction of a process that is no member.
+const endedForDead = "transaction of a dead process ended by another"
 
 // maxLate is how much later than its answer the end of a transaction is carried out, at most.
 const maxLate = 200 * time.Millisecond
@@ -31,7 +35,7 @@ type lateEnds struct {
 	r        *rand.Rand
 	off      bool
 	underWay map[string]bool // ids whose end was answered, and is not carried out
-	carrying map[string]bool // those of which the end is on its way to the broker
+	carrying map[string]bool // those of which the end is on its way to the broker: whether it is a commit
 	looked   map[ending]bool // whether the transaction is open
 }
 
@@ -79,6 +83,23 @@ func (l *lateEnds) install() {
 			resp.ErrorCode = kerr.ConcurrentTransactions.Code
 			return resp
 		},
+		// The broker would say that it is open.
+		kmsg.DescribeTransactions: func(r kmsg.Request) kmsg.Response {
+			req := r.(*kmsg.DescribeTransactionsRequest)
+			if !slices.ContainsFunc(req.TransactionalIDs, l.concurrent) {
+				return nil
+			}
+			resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
+			for _, id := range req.TransactionalIDs {
+				state := kmsg.NewDescribeTransactionsResponseTransactionState()
+				state.TransactionalID, state.State = id, "PrepareCommit"
+				if !l.concurrent(id) { // it is asked about again
+					state.ErrorCode = kerr.NotCoordinator.Code
+				}
+				resp.TransactionStates = append(resp.TransactionStates, state)
+			}
+			return resp
+		},
 		kmsg.InitProducerID: func(r kmsg.Request) kmsg.Response {
 			req := r.(*kmsg.InitProducerIDRequest)
 			if req.TransactionalID == nil || !l.concurrent(*req.TransactionalID) {
@@ -110,7 +131,8 @@ func (l *lateEnds) end(r kmsg.Request) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.off || l.carrying[req.TransactionalID] {
+	// Another one, of somebody who aborts the transaction, comes too late: its outcome was decided by the answer.
+	if commit, is := l.carrying[req.TransactionalID]; l.off || is && commit == req.Commit {
 		return nil
 	}
 	resp.ErrorCode = kerr.ConcurrentTransactions.Code
@@ -169,7 +191,7 @@ func (l *lateEnds) ongoing(req *kmsg.EndTxnRequest) bool {
 func (l *lateEnds) carryOut(req *kmsg.EndTxnRequest, late time.Duration) {
 	pass(late)
 	l.mu.Lock()
-	l.carrying[req.TransactionalID] = true
+	l.carrying[req.TransactionalID] = req.Commit
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()

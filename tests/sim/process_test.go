@@ -56,7 +56,7 @@ func (w *world) start(m *machine) *process {
 	}
 	app, err := millstream.New(p.build(), millstream.Config{
 		ApplicationID: application, Brokers: w.b.Brokers(), Dialer: p.net.dial, StateDir: m.dir, ClientID: p.name,
-		Workers: w.workers, Guarantee: w.plan.guarantee, CommitInterval: w.commitInterval, SessionTimeout: sessionTimeout, HeartbeatInterval: sessionTimeout / 4,
+		Workers: w.workers, Guarantee: w.plan.guarantee, CommitInterval: w.commitInterval, SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeatInterval,
 		RebalanceTimeout: 15 * time.Second, MemoryBudget: 2 << 20, Logger: slog.New(&journal{p: p}),
 	})
 	require.NoError(w.t, err)
@@ -152,8 +152,8 @@ func (p *process) punctual(sub int, part int32, since time.Time, ok bool) {
 	p.mu.Lock()
 	running, is := p.since[id]
 	p.mu.Unlock()
-	// The transaction of a process that has died holds up what reads what it wrote, until it times out.
-	if p.w.plan.guarantee == millstream.ExactlyOnce && sub > 0 {
+	// The transaction of a process that has died holds up what reads what it wrote, until its session has ended and others hear of it.
+	if p.w.plan.guarantee == millstream.ExactlyOnce && sub > 0 && waited < sessionTimeout+heartbeatInterval+2*time.Second {
 		return
 	}
 	if is && running.Before(since) && !p.net.isDead() && !p.w.disturbed(since) {
@@ -204,6 +204,9 @@ func (j *journal) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	j.p.w.log(b.String())
+	if strings.Contains(r.Message, "aborted the transaction of a process that has died") {
+		j.p.w.tookEffect(endedForDead)
+	}
 	for _, s := range []string{"the group no longer has this member", "dropped from the group", "a commit was refused"} {
 		if strings.Contains(r.Message, s) {
 			j.p.w.gaveUp(s)

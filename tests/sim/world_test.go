@@ -23,9 +23,11 @@ import (
 
 const (
 	sessionTimeout = 6 * time.Second // the least that a broker allows by default
-	brokers        = 3
-	firstPort      = 9092
-	most           = 3 // processes at a time
+	// heartbeatInterval is how long it may take until a member hears that another one has died.
+	heartbeatInterval = sessionTimeout / 4
+	brokers           = 3
+	firstPort         = 9092
+	most              = 3 // processes at a time
 )
 
 // world is one history: brokers, machines, processes, and what is known of them.

@@ -219,6 +219,9 @@ func (a *admin) DeleteGroup(ctx context.Context, group string) error {
 	})
 }
 
+// groupStable is the state of a group in which every member has its assignment.
+const groupStable = "Stable"
+
 // GroupMembers returns who is in a group.
 func (a *admin) GroupMembers(ctx context.Context, group string) (members []kafka.GroupMember, err error) {
 	err = a.pool.retry(ctx, "members of group "+group, func(ctx context.Context) error {
@@ -232,7 +235,11 @@ func (a *admin) GroupMembers(ctx context.Context, group string) (members []kafka
 			for _, g := range resp.Groups { // the one that was asked for
 				err = codeError(g.Err)
 				for _, m := range g.Members {
-					members = append(members, kafka.GroupMember{ID: m.MemberId, ClientID: m.ClientId, Host: m.ClientHost})
+					member := kafka.GroupMember{ID: m.MemberId, ClientID: m.ClientId, Host: m.ClientHost}
+					if g.State == groupStable {
+						member.Metadata = m.MemberMetadata
+					}
+					members = append(members, member)
 				}
 			}
 			return err

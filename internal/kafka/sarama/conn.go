@@ -245,4 +245,7 @@ const (
 	apiDescribeConfigs = 32
 	apiDeleteGroups    = 42
 	apiAlterConfigs    = 44 // incremental
+
+	apiDescribeTransactions = 65
+	apiListTransactions     = 66
 )

@@ -65,6 +65,8 @@ var errorsByCode = map[ibm.KError]error{
 const (
 	codeUnknownTopicID      ibm.KError = 100
 	codeInconsistentTopicID ibm.KError = 103
+	// codeTransactionalIDNotFound is of ids that were not used for a week (transactional.id.expiration.ms).
+	codeTransactionalIDNotFound ibm.KError = 105
 	// codeTransactionAbortable is of brokers since 3.8: the transaction can be aborted, and nothing else.
 	codeTransactionAbortable ibm.KError = 120
 )

@@ -11,7 +11,8 @@ import (
 type batchQueue struct {
 	mailbox  *mailbox.Mailbox[fetched]
 	received []fetched
-	read     int // how many of received were returned
+	read     int                  // how many of received were returned
+	waiting  func() (over func()) // called around each wait; nil: not
 }
 
 // fetched is a batch, or the error for which no more follow.
@@ -42,14 +43,25 @@ func (q *batchQueue) next(ctx context.Context) (*kafka.Batch, error) {
 		if len(q.received) > 0 {
 			break
 		}
-		select {
-		case <-q.mailbox.Ready():
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := q.wait(ctx); err != nil {
+			return nil, err
 		}
 	}
 	item := q.received[q.read]
 	q.received[q.read] = fetched{} // it would keep the batch in memory
 	q.read++
 	return item.batch, item.err
+}
+
+// wait waits until something has come.
+func (q *batchQueue) wait(ctx context.Context) error {
+	if q.waiting != nil {
+		defer q.waiting()()
+	}
+	select {
+	case <-q.mailbox.Ready():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -39,6 +39,9 @@ type Restorer struct {
 	Ended func(store string, partition int32)
 	// Bounds looks up a log again that has changed during a restore.
 	Bounds func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]Bounds, error)
+	// Waiting is called when a restore waits for records, and over when it does not any more: a transaction may hold them
+	// up. Nil: nobody wants to know.
+	Waiting func() (over func())
 }
 
 // maxRestarts is how often a restore is attempted of a log that changes meanwhile.
@@ -146,6 +149,7 @@ func (r *Restorer) report(p Progress, applied int) {
 // replay applies the log from progress.Position to progress.End.
 func (r *Restorer) replay(ctx context.Context, log *Log, progress *Progress) error {
 	batches := newBatchQueue()
+	batches.waiting = r.Waiting
 	r.Fetcher.Add(log.TopicPartition, progress.Position, batches)
 	defer r.Fetcher.Remove(log.TopicPartition)
 	var changes []storage.Change

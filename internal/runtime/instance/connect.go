@@ -29,6 +29,11 @@ func (inst *Instance) open(ctx context.Context) (err error) {
 	if err := inst.connect(); err != nil {
 		return err
 	}
+	if inst.cfg.ExactlyOnce {
+		if err := inst.startAbandoned(ctx); err != nil {
+			return err
+		}
+	}
 	deployment, err := inst.deploy(ctx)
 	if err != nil {
 		return err
@@ -47,6 +52,9 @@ func (inst *Instance) open(ctx context.Context) (err error) {
 	inst.partitionCounts = topics.NewPartitionCounts(inst.ctx, inst.admin, deployment)
 	inst.purgeLoop = topics.NewPurgeLoop(inst.admin, inst.cfg.Logger)
 	inst.group = group.New(inst.groupConfig(deployment))
+	if inst.abandoned != nil {
+		inst.abandoned.setGroup(inst.group)
+	}
 	if inst.globals, err = inst.openGlobals(deployment); err != nil {
 		return err
 	}
@@ -182,6 +190,9 @@ func (inst *Instance) makeOpener(added *addedPartitions) {
 		Fetcher: inst.restoreFetcher, Logger: inst.cfg.Logger, Hook: inst.hook, Progress: inst.onRestoreProgress,
 		Ended: inst.restores.remove,
 	}
+	if inst.abandoned != nil {
+		restorer.Waiting = inst.abandoned.waiting
+	}
 	inst.opener = &worker.Opener{
 		Application: inst.cfg.ApplicationID, Admin: inst.admin,
 		Committer:      worker.Committer{Offsets: inst.offsets, Group: inst.cfg.ApplicationID, Membership: inst.group},
@@ -193,6 +204,27 @@ func (inst *Instance) makeOpener(added *addedPartitions) {
 		Logger: inst.cfg.Logger, Hook: inst.hook, Policies: inst.cfg.Policies,
 	}
 	restorer.Bounds = inst.opener.BoundsLookup(inst.group.Deployment)
+}
+
+// startAbandoned starts what ends the transactions of dead processes. It has a role of its own: it asks all brokers, and
+// one that does not answer is not to hold up others.
+func (inst *Instance) startAbandoned(ctx context.Context) error {
+	admin, err := inst.client.Admin()
+	if err != nil {
+		return err
+	}
+	inst.closers = append(inst.closers, admin.Close)
+	inst.abandoned = &abandonedTransactions{
+		application: inst.cfg.ApplicationID, process: inst.stores.processID, admin: admin, logger: inst.cfg.Logger,
+		wanted: make(chan struct{}, 1),
+	}
+	inst.offsets = watchedOffsets{inst.offsets, inst.abandoned}
+	// Before anything is asked of the group: its offsets may be held up by what an earlier run has left open.
+	if err := inst.abandoned.end(ctx); err != nil {
+		inst.cfg.Logger.Debug("millstream: looking for transactions of an earlier run failed", "error", err)
+	}
+	inst.background(func() { inst.abandoned.run(inst.ctx) })
+	return nil
 }
 
 func (inst *Instance) workerConfig(i int) worker.Config {

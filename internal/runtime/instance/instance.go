@@ -51,6 +51,7 @@ type Instance struct {
 	manager         taskManager
 	watchdog        *watchdog
 	restores        restoreProgress
+	abandoned       *abandonedTransactions // nil unless each record is to count exactly once
 
 	taskInfos atomic.Pointer[[]TaskInfo]
 	stopping  atomic.Bool   // the stop has begun

@@ -81,16 +81,6 @@ func (w *Worker) openTransactor(cfg kafka.ProduceConfig) error {
 	return nil
 }
 
-// transactionalID returns the name under which the worker writes transactions. It stays the same over restarts, so that
-// each run aborts what the one before has left open.
-func (w *Worker) transactionalID() string {
-	id := fmt.Sprintf("%s-%x-%d", w.cfg.Group, w.cfg.Process, w.cfg.ID)
-	if w.anotherID != "" {
-		id += "-" + w.anotherID
-	}
-	return id
-}
-
 // begun has the tasks start that have waited.
 func (w *Worker) begun(transactor kafka.Transactor, err error) {
 	switch {
