@@ -206,8 +206,8 @@ func (inst *Instance) makeOpener(added *addedPartitions) {
 	restorer.Bounds = inst.opener.BoundsLookup(inst.group.Deployment)
 }
 
-// startAbandoned starts what ends the transactions of dead processes. It has a role of its own: it asks all brokers, and
-// one that does not answer is not to hold up others.
+// startAbandoned starts what ends the transactions of dead processes. It has a role of its own: it asks all brokers,
+// and one that does not answer is not to hold up others.
 func (inst *Instance) startAbandoned(ctx context.Context) error {
 	admin, err := inst.client.Admin()
 	if err != nil {
