@@ -110,8 +110,9 @@ func (a *admin) AbortTransaction(ctx context.Context, open kafka.OpenTransaction
 	calls := newTransactionCalls(a.pool.client, kafka.TransactionConfig{ID: open.ID, Timeout: open.Timeout})
 	calls.trouble = func(error) {}
 	defer calls.close()
-	// Why not InitProducerID at once: while a transaction is open, a coordinator does not compare the epoch. It would abort
-	// the next transaction, too, of a producer that has come back. The end of a transaction is of this epoch or of none.
+	// Why not InitProducerID at once: while a transaction is open, a coordinator does not compare the epoch. It would
+	// abort the next transaction, too, of a producer that has come back. The end of a transaction is of this epoch or
+	// of none.
 	id := identity{open.Producer, open.Epoch}
 	switch err := calls.end(ctx, id, false); {
 	case errors.Is(err, kafka.ErrFenced), isNotInTransaction(err): // it has ended, or is about to
@@ -119,8 +120,8 @@ func (a *admin) AbortTransaction(ctx context.Context, open kafka.OpenTransaction
 	case err != nil:
 		return false, err
 	}
-	// Whoever wrote the transaction may only have been suspended: what it sends on is refused from here on. The epoch is
-	// compared, now that nothing is open.
+	// Whoever wrote the transaction may only have been suspended: what it sends on is refused from here on. The epoch
+	// is compared, now that nothing is open.
 	if _, err := calls.initProducerID(ctx, id); err != nil && !errors.Is(err, kafka.ErrFenced) {
 		return true, err
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/millstream-go/millstream/internal/runtime/assign"
 )
 
-// Processes returns the ids of the processes that are members of a group, whose members are given as its coordinator has
-// described them. It returns ErrRebalanceInProgress while the group rebalances: who is in the next generation is not
-// certain. What a member does not say of itself is an error, too: nobody may be taken for dead then.
+// Processes returns the ids of the processes that are members of a group, whose members are given as its coordinator
+// has described them. It returns ErrRebalanceInProgress while the group rebalances: who is in the next generation is
+// not certain. What a member does not say of itself is an error, too: nobody may be taken for dead then.
 func Processes(members []kafka.GroupMember) (map[[16]byte]bool, error) {
 	processes := make(map[[16]byte]bool, len(members))
 	for _, m := range members {

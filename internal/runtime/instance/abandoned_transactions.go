@@ -15,15 +15,15 @@ import (
 // abandonedTransactions ends what processes that have died left open: transactions, which hold up whoever reads what
 // they wrote, and the tasks of the dead process, until they time out.
 //
-// Only transactions of the dead are ended, which nobody can commit any more: a commit has offsets, which the group takes
-// of its members only. Dead is a process whose id no member of the present generation has. The order matters:
+// Only transactions of the dead are ended, which nobody can commit any more: a commit has offsets, which the group
+// takes of its members only. Dead is a process whose id no member of the present generation has. The order matters:
 //
 //	the members are looked up -> a process joins, and begins a transaction -> the transactions are looked up: one is of
 //	no member that is known
 //
-// With the transactions first, each that is found was begun before the members were looked up, so that its process had
-// joined before. A process that comes back meanwhile has raised the epoch of its id, and only the epoch that was found is
-// ended.
+// With the transactions first, each that is found was begun before the members were looked up, so that its process
+// had joined before. A process that comes back meanwhile has raised the epoch of its id, and only the epoch that was
+// found is ended.
 type abandonedTransactions struct {
 	application string
 	process     [16]byte
@@ -95,8 +95,8 @@ func (a *abandonedTransactions) run(ctx context.Context) {
 			current = member.Membership()
 			superseded = current.Superseded()
 		}
-		// One member asks for all after each rebalance: that is how long it takes until a dead process is known, and tasks
-		// that run on may wait for a topic that it has written.
+		// One member asks for all after each rebalance: that is how long it takes until a dead process is known, and
+		// tasks that run on may wait for a topic that it has written.
 		if member != nil && current != asked && current.Generation >= 0 && member.Leader() {
 			a.endAfterRebalance(ctx, current)
 			asked = current
@@ -154,8 +154,8 @@ func (a *abandonedTransactions) note(err error) {
 		"transactional ids that begin with the ApplicationID", "error", err)
 }
 
-// end ends what is open of processes that are no members, and, as long as no worker runs, of an earlier run on the same
-// directory, with however many workers.
+// end ends what is open of processes that are no members, and, as long as no worker runs, of an earlier run on the
+// same directory, with however many workers.
 func (a *abandonedTransactions) end(ctx context.Context) error {
 	starting := a.group.Load() == nil
 	open, err := a.admin.OpenTransactions(ctx, func(id string) bool {
