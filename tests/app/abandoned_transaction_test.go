@@ -130,7 +130,7 @@ func TestExactlyOnce_DeadProcessHoldsUpNobody(t *testing.T) {
 				assert.Equal(t, want, latest(t, b, "counts"))
 				assert.Equal(t, want, latest(t, b, "app-counts-changelog"))
 				assert.Equal(t, c.refused == nil, len(log.lines(abortedForDead)) > 0, log.String())
-				cannot := log.lines("cannot be ended before they time out")
+				cannot := log.lines("cannot be ended before it times out")
 				assert.LessOrEqual(t, len(cannot), 1)
 				assert.Equal(t, c.refused != nil, len(cannot) == 1)
 				assert.NotContains(t, log.String(), "begin again")

@@ -149,8 +149,8 @@ func (a *abandonedTransactions) note(err error) {
 		return
 	}
 	a.logged = true
-	a.logger.Warn("millstream: transactions that processes leave open when they die cannot be ended before they time out; "+
-		"who reads what they wrote waits until then. It needs brokers of Kafka 3.0 or later, and Write and Describe on "+
+	a.logger.Warn("millstream: what processes leave open when they die cannot be ended before it times out, and who "+
+		"reads what they wrote waits until then. It needs brokers of Kafka 3.0 or later, and Write and Describe on "+
 		"transactional ids that begin with the ApplicationID", "error", err)
 }
 
