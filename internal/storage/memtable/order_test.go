@@ -77,17 +77,22 @@ func TestSortByKey_DeepTies(t *testing.T) {
 	}
 }
 
-// BenchmarkOrder_Windows sorts keys as a store of windows has them: those of a segment have one prefix.
-func BenchmarkOrder_Windows(b *testing.B) {
-	const n = 100_000
+// tableOfWindows returns a table of keys as a store of windows has them: those of a segment have one prefix.
+func tableOfWindows(b *testing.B) *Table {
 	table := NewTable(NewBudget(1<<30).Open(false), 1, false)
-	defer table.Release()
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range n {
+	for range 100_000 {
 		key := append([]byte{2, 0x80, 0, 0, 0, 0, 0, 3, byte(rnd.IntN(2))}, 0, 255, 0, 255, 0, 255, 0, 255, 0, 255)
 		key = binary.BigEndian.AppendUint32(key, rnd.Uint32N(1_000_000))
 		require.NoError(b, table.Put(binary.BigEndian.AppendUint64(key, 1_700_000_000_000), []byte("v"), 1))
 	}
+	return table
+}
+
+// BenchmarkOrder_Windows sorts keys as a store of windows has them.
+func BenchmarkOrder_Windows(b *testing.B) {
+	table := tableOfWindows(b)
+	defer table.Release()
 	for b.Loop() {
 		o := &order{table: table, arena: arena{account: table.arena.account}}
 		o.build()

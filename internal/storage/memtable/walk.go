@@ -8,12 +8,12 @@ type Walk struct {
 	table   *Table
 	settled bool
 
-	cursor Cursor // when the table has no pile
+	cursor Cursor // when the table has an order
 
 	pile *pile
 	sort sorter
 	part int         // the next one
-	rows []sortEntry // of the part before, in order
+	rows []sortEntry // of the part before, in order; without a pile all rows
 	next int         // in rows
 	at   ref         // the current one; 0: none
 
@@ -29,45 +29,90 @@ func (t *Table) Walk(settled bool) *Walk {
 		w.Next()
 		return w
 	}
+	if t.order.Load() == nil {
+		w.rows = t.sortAll()
+		w.nextSorted()
+		return w
+	}
 	w.cursor = t.Cursor()
 	w.cursor.ReadAhead()
 	w.cursor.Seek(nil, false)
 	return w
 }
 
+// ordered reports whether the walk goes along the order of the table.
+func (w *Walk) ordered() bool { return w.cursor.table != nil }
+
 // Valid reports whether the walk is at a row.
 func (w *Walk) Valid() bool {
-	if w.pile != nil {
-		return w.at != 0
+	if w.ordered() {
+		return w.cursor.Valid()
 	}
-	return w.cursor.Valid()
+	return w.at != 0
 }
 
 // Key returns the key of the current row.
 func (w *Walk) Key() []byte {
-	if w.pile != nil {
-		return w.table.at(w.at).key()
+	if w.ordered() {
+		return w.cursor.Key()
 	}
-	return w.cursor.Key()
+	return w.table.at(w.at).key()
 }
 
 // Row returns the current row. One that only epochs have that are not settled is Absent.
 func (w *Walk) Row() Row {
-	switch {
-	case w.pile != nil:
-		return w.table.row(w.at)
-	case w.settled:
-		return w.cursor.Settled()
+	at := w.at
+	if w.ordered() {
+		at = w.cursor.entry
 	}
-	return w.cursor.Row()
+	if w.settled && w.pile == nil {
+		return w.table.settledRow(at)
+	}
+	return w.table.row(at)
 }
 
 // Next moves to the next row.
 func (w *Walk) Next() {
-	if w.pile == nil {
+	switch {
+	case w.ordered():
 		w.cursor.Next()
+	case w.pile == nil:
+		w.nextSorted()
+	default:
+		w.nextOfPile()
+	}
+}
+
+// nextSorted moves to the next of all rows.
+func (w *Walk) nextSorted() {
+	if w.next == len(w.rows) {
+		w.at = 0
 		return
 	}
+	if w.next%readAhead == 0 {
+		w.readAhead(w.rows[w.next:min(w.next+readAhead, len(w.rows))])
+	}
+	w.at = w.rows[w.next].ref
+	w.next++
+}
+
+// readAhead is that of a Cursor.
+func (w *Walk) readAhead(rows []sortEntry) {
+	touched := byte(0)
+	for i := range rows {
+		touched ^= w.table.at(rows[i].ref)[22]
+	}
+	for i := range rows {
+		e := w.table.at(rows[i].ref)
+		for at := 64; at < e.size(); at += 64 {
+			touched ^= e[at]
+		}
+	}
+	w.touched ^= touched
+}
+
+// nextOfPile moves to the next row of a pile.
+func (w *Walk) nextOfPile() {
 	for w.next == len(w.rows) {
 		if w.part == len(w.pile.parts) {
 			w.at = 0
