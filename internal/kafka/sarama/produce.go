@@ -117,6 +117,7 @@ func (p *producer) Send(ctx context.Context, tp kafka.TopicPartition, record kaf
 			return err
 		}
 	}
+	part.openChunk.reserve(size, p.cfg.BatchBytes)
 	part.openChunk.add(&record, size)
 	p.sentBytes += int64(size)
 	return nil

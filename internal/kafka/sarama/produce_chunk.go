@@ -22,6 +22,21 @@ type chunk struct {
 	endOffset      int64 // behind the last record that was accepted; -1: none
 }
 
+// reserve makes room for a record of size bytes in a chunk that gets at most most bytes, unless that is one
+// record. The memory doubles: append enlarges many bytes by a quarter at a time, and would copy a chunk four
+// times over while it fills.
+func (c *chunk) reserve(size, most int) {
+	n := len(c.records) + size
+	if n <= cap(c.records) {
+		return
+	}
+	n = max(n, min(most, max(firstChunkBytes, 2*cap(c.records))))
+	c.records = append(make(recordbatch.Records, 0, n), c.records...)
+}
+
+// firstChunkBytes is the memory of a chunk with a small record.
+const firstChunkBytes = 512
+
 // add copies r, whose recordbatch.MaxRecordSize is size.
 func (c *chunk) add(r *kafka.ProduceRecord, size int) {
 	c.records = c.records.Append(r)
