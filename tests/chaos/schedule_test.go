@@ -57,8 +57,8 @@ const (
 )
 
 var kinds = []kind{
-	{killMember, false, 4, 0, 3 * time.Second, anyMember, false},
-	{killWipe, false, 2, 0, 2 * time.Second, anyMember, false},
+	{killMember, false, 6, 0, 3 * time.Second, anyMember, false},
+	{killWipe, false, 3, 0, 2 * time.Second, anyMember, false},
 	{killOlder, false, 2, 0, 2 * time.Second, anyMember, false},
 	{freezeMember, false, 2, session + 1500*time.Millisecond, 2 * time.Second, anyMember, false},
 	{killGuest, false, 1, 2 * time.Second, time.Second, theGuest, false},
@@ -122,9 +122,11 @@ func (s schedule) String() string {
 func drawn(seed uint64, round int, exactly bool) (s schedule) {
 	rnd := rand.New(rand.NewPCG(seed, uint64(round)))
 	gentle := round%4 == 3
-	n := 1 + rnd.IntN(3)
+	n := 2 + rnd.IntN(3)
 	thawed := time.Duration(-1)
-	for at := 300 * time.Millisecond; len(s) < n; at += time.Duration(rnd.IntN(1200)) * time.Millisecond {
+	at := 300 * time.Millisecond
+	// Some that are drawn do not go together with others: then another is, a few times.
+	for tries := 0; len(s) < n && tries < 4*n; tries++ {
 		k := pick(rnd, gentle)
 		f := fault{k, k.target(rnd), at.Truncate(100 * time.Millisecond), (k.least + time.Duration(rnd.Int64N(int64(k.varies)+1))).Truncate(100 * time.Millisecond)}
 		others := 0
@@ -138,13 +140,14 @@ func drawn(seed uint64, round int, exactly bool) (s schedule) {
 			return together && (g.target == f.target || stops && (g.target == broker || f.target == broker))
 		})
 		if clash || others >= members-1 && f.target != guest || !exactly && thawed >= 0 && !f.gentle {
-			n--
+			at += 300 * time.Millisecond
 			continue
 		}
 		if f.name == freezeMember || f.target == broker {
 			thawed = max(thawed, f.end())
 		}
 		s = append(s, f)
+		at += time.Duration(rnd.IntN(1500)) * time.Millisecond
 	}
 	slices.SortStableFunc(s, func(a, b fault) int { return cmp.Compare(a.at, b.at) })
 	return s
