@@ -60,6 +60,13 @@ type Engine interface {
 	// Checkpoint returns what the files contained when they were opened or last flushed; ok is false when
 	// there is none.
 	Checkpoint() (c Checkpoint, ok bool)
+	// Position returns where the changelog stands for the settled rows, those in memory included: never
+	// before Checkpoint. ok is false when that is not known, as for a store without rows or for one that
+	// had no checkpoint.
+	Position() (c Checkpoint, ok bool)
+	// ForgetPosition makes Position what Checkpoint is, until the next Restore or Settle. A store in memory
+	// has none then. It is for rows of which it is not known whether the changelog has them.
+	ForgetPosition()
 	// Restore applies records of the changelog. They belong to no epoch: Kafka has them already, so
 	// Cut does not emit them. c is where the changelog stands after them.
 	Restore(changes []Change, c Checkpoint) error

@@ -126,6 +126,23 @@ func (w *writerView) Checkpoint() (c storage.Checkpoint, ok bool) {
 	return c, ok
 }
 
+// Position implements storage.Engine.
+func (w *writerView) Position() (c storage.Checkpoint, ok bool) {
+	_ = w.withEngine(func(e storage.Engine) error {
+		c, ok = e.Position()
+		return nil
+	})
+	return c, ok
+}
+
+// ForgetPosition implements storage.Engine.
+func (w *writerView) ForgetPosition() {
+	_ = w.withEngine(func(e storage.Engine) error {
+		e.ForgetPosition()
+		return nil
+	})
+}
+
 // Restore implements storage.Engine.
 func (w *writerView) Restore(changes []storage.Change, c storage.Checkpoint) error {
 	return w.withEngine(func(e storage.Engine) error { return e.Restore(changes, c) })

@@ -317,10 +317,20 @@ func dropCached(e storage.Engine) {
 // Release ends the use of a store. The caller must not use the engine any more.
 //
 // With stayOpen what is not settled is undone, the rest is written in the background, and the store
-// stays open for IdleTime. Without, it is closed at once, and the next restore reads what is not on
+// stays open for IdleTime. Its Position is forgotten, but for that of its files. Without, it is closed at once, and the next restore reads what is not on
 // disk from the changelog: that is for work that was lost and cannot be undone. A store in memory
 // is always closed. A file that is damaged is moved aside, and the store's others are removed.
 func (d *Directory) Release(name Name, stayOpen bool, now time.Time) error {
+	return d.release(name, stayOpen, false, now)
+}
+
+// ReleaseSettled is Release for a store of which nothing is unsettled, all of whose rows are in the changelog up to
+// the engine's Position: whoever acquires it next may continue there. So a store in memory stays open, too.
+func (d *Directory) ReleaseSettled(name Name, now time.Time) error {
+	return d.release(name, true, true, now)
+}
+
+func (d *Directory) release(name Name, stayOpen, positioned bool, now time.Time) error {
 	d.mu.Lock()
 	entry := d.stores[name]
 	if entry == nil || !entry.inUse || entry.engine == nil {
@@ -333,9 +343,14 @@ func (d *Directory) Release(name Name, stayOpen bool, now time.Time) error {
 
 	setCallbacks(engine, nil)
 	b, onDisk := engine.(*lsm.Engine)
-	stayOpen = stayOpen && onDisk && b.Damaged() == nil
+	_, known := engine.Position()
+	stayOpen = stayOpen && (onDisk && b.Damaged() == nil || !onDisk && positioned && known)
 	var err error
 	if stayOpen {
+		// What was settled here may not be what the changelog has up to there: another process may have written between.
+		if !positioned {
+			engine.ForgetPosition()
+		}
 		// A flush that fails is tried again; Healthy returns its error meanwhile.
 		err = engine.Undo()
 		_ = engine.Flush(false)

@@ -23,7 +23,7 @@ func (e *Engine) Truncate() error {
 	err := e.levels.truncate()
 	e.cuts.Undo()
 	e.expired = nil
-	e.settled, e.has, e.debt, e.sealNext = storage.Checkpoint{}, false, 0, false
+	e.settled, e.has, e.forgotten, e.debt, e.sealNext = storage.Checkpoint{}, false, false, 0, false
 	e.epoch++
 	e.flusher.reset()
 	e.merger.reset()

@@ -137,6 +137,7 @@ type Engine struct {
 	done      uint64             // the newest settled epoch
 	settled   storage.Checkpoint // of the newest settled epoch or restore
 	has       bool               // settled is set
+	forgotten bool               // Position is that of the files
 	saved     time.Time          // of the last seal
 	debt      int64              // bytes of changelog that only memory has
 	grown     int64              // memory that the last epoch needed
@@ -354,6 +355,17 @@ func (e *Engine) Dirty() int64 { return e.tables[0].Dirty() }
 
 // Checkpoint implements storage.Engine.
 func (e *Engine) Checkpoint() (storage.Checkpoint, bool) { return e.flusher.checkpoint() }
+
+// Position implements storage.Engine.
+func (e *Engine) Position() (storage.Checkpoint, bool) {
+	if e.forgotten {
+		return e.Checkpoint()
+	}
+	return e.settled, e.has
+}
+
+// ForgetPosition implements storage.Engine. settled stays: it is what the next flush writes down.
+func (e *Engine) ForgetPosition() { e.forgotten = true }
 
 // Healthy implements storage.Engine.
 func (e *Engine) Healthy() error {

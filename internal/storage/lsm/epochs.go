@@ -158,7 +158,7 @@ func (e *Engine) accept(c storage.Checkpoint) {
 	if !e.has {
 		e.saved = c.Time
 	}
-	e.settled, e.has = c, true
+	e.settled, e.has, e.forgotten = c, true, false
 }
 
 // Settle implements storage.Engine.

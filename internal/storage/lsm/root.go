@@ -205,6 +205,14 @@ func readRoot(o *Options) (r root, there bool, err error) {
 	return r, true, err
 }
 
+// ReadCheckpoint returns the checkpoint of a store that may be closed; ok is false when it has no files or no
+// checkpoint. Of o it needs Path, Store and Partition.
+func ReadCheckpoint(o Options) (c storage.Checkpoint, ok bool, err error) {
+	o = o.withDefaults()
+	r, _, err := readRoot(&o)
+	return r.checkpoint, r.has && err == nil, err
+}
+
 // writeRoot replaces the root. renamed reports whether it is in place, which it may be though an error
 // is returned: then only a power loss can bring the old one back.
 //

@@ -22,9 +22,11 @@ type Engine struct {
 	settled    uint64
 	sweeping   sweep
 	ahead      Ahead
-	touched    byte // what was read ahead
-	puts       int  // since the last epoch settled
-	scans      int  // under way
+	touched    byte               // what was read ahead
+	puts       int                // since the last epoch settled
+	scans      int                // under way
+	position   storage.Checkpoint // of what has settled
+	positioned bool               // position is known
 	closed     bool
 }
 
@@ -145,8 +147,9 @@ func (e *Engine) Cut(emit func(storage.Change) error) (uint64, error) {
 }
 
 // Settle implements storage.Engine.
-func (e *Engine) Settle(epoch uint64, _ storage.Checkpoint) {
+func (e *Engine) Settle(epoch uint64, c storage.Checkpoint) {
 	e.failInScan("settle")
+	e.position, e.positioned = c, true
 	e.openEpochs.Settle(epoch)
 	e.settle(epoch)
 	e.dropExpired()
@@ -245,12 +248,19 @@ func (e *Engine) Undo() error {
 // Checkpoint implements storage.Engine: there is none, a store in memory is restored in full.
 func (e *Engine) Checkpoint() (storage.Checkpoint, bool) { return storage.Checkpoint{}, false }
 
+// Position implements storage.Engine.
+func (e *Engine) Position() (storage.Checkpoint, bool) { return e.position, e.positioned }
+
+// ForgetPosition implements storage.Engine.
+func (e *Engine) ForgetPosition() { e.position, e.positioned = storage.Checkpoint{}, false }
+
 // Restore implements storage.Engine.
-func (e *Engine) Restore(changes []storage.Change, _ storage.Checkpoint) error {
+func (e *Engine) Restore(changes []storage.Change, c storage.Checkpoint) error {
 	e.failInScan("restore")
 	if err := e.load(changes); err != nil {
 		return err
 	}
+	e.position, e.positioned = c, true
 	e.puts += len(changes)
 	e.dropExpired()
 	return nil
@@ -353,6 +363,7 @@ func (e *Engine) Truncate() error {
 	e.snapshots.Refuse()
 	defer e.snapshots.Allow()
 	e.openEpochs.Undo()
+	e.ForgetPosition()
 	e.expired, e.sweeping = nil, sweep{}
 	e.table.Release()
 	e.table.SetEpoch(e.table.Epoch() + 1)

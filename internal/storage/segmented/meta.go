@@ -15,6 +15,7 @@ type meta struct {
 	seq          uint32
 	interval     int64 // ms: segments of another length have other numbers
 	timeIndex    bool
+	restored     bool // observedTime is of what a restore has read, which may not have settled
 }
 
 // loadMeta reads the meta row and sets all state that follows from the rows of the engine: at the
@@ -36,6 +37,12 @@ func (s *Store) loadMeta() error {
 	}
 	s.observedTime, s.seq = s.savedMeta.observedTime, s.savedMeta.seq
 	s.settledTime = s.observedTime // what is on disk has settled
+	// A restore, or a standby, has read what a worker wrote, of which the last epoch may not have settled: its
+	// results were not sent, and rows that it made expire are still needed. Rows that have expired do no harm:
+	// operators look no further back than their own time.
+	if s.restoredMeta = s.savedMeta.restored; s.restoredMeta {
+		s.settledTime = -1
+	}
 	s.restoredBytes, s.restoreMark = 0, restoreMark{observedTime: s.observedTime}
 	s.journal.clear()
 	s.prepared.ready = false
@@ -48,11 +55,14 @@ const (
 	metaVersion = 1
 	metaLen     = 1 + timeLen + seqLen + timeLen + 1
 	indexFlag   = 1
+	restoreFlag = 2
 )
 
 // currentMeta returns what the meta row should contain now.
 func (s *Store) currentMeta() meta {
-	return meta{observedTime: s.observedTime, seq: s.seq, interval: s.shape.interval, timeIndex: s.timeIndex}
+	return meta{
+		observedTime: s.observedTime, seq: s.seq, interval: s.shape.interval, timeIndex: s.timeIndex, restored: s.restoredMeta,
+	}
 }
 
 func appendMeta(b []byte, m meta) []byte {
@@ -60,6 +70,9 @@ func appendMeta(b []byte, m meta) []byte {
 	flags := byte(0)
 	if m.timeIndex {
 		flags = indexFlag
+	}
+	if m.restored {
+		flags |= restoreFlag
 	}
 	return append(binary.BigEndian.AppendUint64(b, uint64(m.interval)), flags)
 }
@@ -81,5 +94,6 @@ func parseMeta(b []byte) (meta, error) {
 	return meta{
 		observedTime: timeAt(b[1:]), seq: binary.BigEndian.Uint32(rest),
 		interval: int64(binary.BigEndian.Uint64(rest[seqLen:])), timeIndex: rest[seqLen+timeLen]&indexFlag != 0,
+		restored: rest[seqLen+timeLen]&restoreFlag != 0,
 	}, nil
 }

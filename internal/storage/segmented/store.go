@@ -46,6 +46,7 @@ type Store struct {
 	restoreMark    restoreMark        // where settledTime will follow the restore next
 	seq            uint32             // of the duplicate that was put last
 	savedMeta      meta               // what the meta row contains
+	restoredMeta   bool               // the observed time is that of a restore, up to the next cut
 	checkpoint     storage.Checkpoint // of the newest restore or settled epoch, at first that of the file
 	writes         uint64             // grows with each write: a scan that has read ahead reads again when it changes
 	journal        journal            // versioned stores: the puts of the current epoch
@@ -103,7 +104,7 @@ func newStore(s *graph.Store, e storage.Engine) (*Store, error) {
 	if x, ok := e.(storage.Segmenter); ok {
 		x.GroupSegments(out.segments())
 	}
-	out.checkpoint, _ = e.Checkpoint()
+	out.checkpoint, _ = e.Position()
 	err := out.loadMeta()
 	// Segments of another length have other numbers, so no row would be found. The changelog has all
 	// of them: start without the files. A store that has no changelog keeps its files, and the error
@@ -180,6 +181,7 @@ func (s *Store) Cut(emit func(storage.Change) error) (uint64, error) {
 	if s.keepHeaders {
 		emit = emitWithHeaders(emit)
 	}
+	s.restoredMeta = false // what a restore has read belongs to settled epochs when this one has settled
 	// The observed time and the trim steps are written as rows of the epoch. If the epoch is undone,
 	// they are too; and once it is on disk, a start reads exactly the time that belongs to the rows
 	// there.
@@ -311,6 +313,7 @@ func (s *Store) restoreRow(keys []byte, r row, c storage.Change) []byte {
 
 // applyRestored passes the collected rows to the engine, with the meta row.
 func (s *Store) applyRestored(c storage.Checkpoint) error {
+	s.restoredMeta = s.timeIndex
 	if now := s.currentMeta(); now != s.savedMeta {
 		row := storage.Change{Key: metaKey, Value: appendMeta(nil, now), Time: max(now.observedTime, 0)}
 		s.restoring = append(s.restoring, row)
