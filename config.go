@@ -34,6 +34,8 @@ import (
 //	MaxProcessingTime   5m
 //	StopTimeout         30s
 //	MemoryBudget        64 MB
+//	Standbys            0
+//	AcceptableLag       10000
 //	MaxTaskIdle         0: wait for what is on the broker, no longer
 //	ReplicationFactor   -1: the broker's default
 //	TopicConfig         none beyond what each kind of topic needs
@@ -93,6 +95,15 @@ type Config struct {
 	// may take as much, once more. Not counted is what leads to rows in files, 16 bytes for each page of
 	// 16 KiB: 14 MB for 100 million rows of 100 bytes.
 	MemoryBudget int64
+	// Standbys is how many copies of the stores of each task other members keep up to date, on other machines: on other
+	// state directories, and in other racks where there are any (Rack). When a member dies, whoever has a standby
+	// of a task goes on with it, and restores only what the standby had not read yet. Each copy takes as much disk and
+	// network as the original. All members of a group should have the same number; that of the leader counts.
+	Standbys int
+	// AcceptableLag is how many changelog records a member may be behind, over all stores of a task, that the task moves to
+	// for the sake of balance. Until then the task stays where it runs, and the member warms up: it has a standby.
+	// Two tasks of a group do that at a time. That of the leader counts. docs/standbys.md has the details.
+	AcceptableLag int64
 	// MaxTaskIdle is how long a task that merges topics by time waits for a topic that it has read to
 	// the end. Negative: it does not even wait for records that are known to be on the broker.
 	MaxTaskIdle time.Duration
@@ -170,7 +181,9 @@ func (g Guarantee) String() string {
 
 const (
 	defaultMemory = 64 << 20
-	minSession    = 100 * time.Millisecond
+
+	defaultAcceptableLag = 10_000
+	minSession           = 100 * time.Millisecond
 )
 
 // withDefaults returns c with the table of Config's documentation applied.
@@ -187,6 +200,7 @@ func (c Config) withDefaults() (Config, error) {
 	defaultTo(&c.MaxProcessingTime, 5*time.Minute)
 	defaultTo(&c.StopTimeout, 30*time.Second)
 	defaultTo(&c.MemoryBudget, defaultMemory)
+	defaultTo(&c.AcceptableLag, defaultAcceptableLag)
 	defaultTo(&c.ReplicationFactor, -1)
 	defaultTo(&c.ClientID, c.ApplicationID)
 	if c.Logger == nil {
@@ -253,6 +267,12 @@ func (c Config) check() []error {
 	}
 	if c.MemoryBudget < 1<<20 {
 		wrong("Config.MemoryBudget is %d bytes: at least 1 MB (%d) is needed", c.MemoryBudget, 1<<20)
+	}
+	if c.Standbys < 0 {
+		wrong("Config.Standbys is %d", c.Standbys)
+	}
+	if c.AcceptableLag < 0 {
+		wrong("Config.AcceptableLag is %d", c.AcceptableLag)
 	}
 	// -1 is the broker's default, and the protocol has 16 bits.
 	if c.ReplicationFactor < -1 || c.ReplicationFactor > 1<<15-1 {

@@ -22,6 +22,9 @@ type Events struct {
 	// Restore is called when the restore of a store partition begins, after each batch, and when it is
 	// done.
 	Restore func(RestoreInfo)
+	// Standby is called when a standby of a store partition begins to follow its changelog, after each batch, and when it
+	// ends.
+	Standby func(StandbyUpdate)
 	// Dropped is called for records that were dropped: at most once a second for each step and reason,
 	// with their number.
 	Dropped func(DropInfo)
@@ -56,7 +59,7 @@ func (e Events) guarded(calls *eventCalls, fail func(error)) Events {
 	e.Restore, e.Dropped = guard("Restore", e.Restore, enter), guard("Dropped", e.Dropped, enter)
 	e.Failure, e.Commit = guard("Failure", e.Failure, enter), guard("Commit", e.Commit, enter)
 	e.Damaged = guard("Damaged", e.Damaged, enter)
-	e.Assigned = guard("Assigned", e.Assigned, enter)
+	e.Assigned, e.Standby = guard("Assigned", e.Assigned, enter), guard("Standby", e.Standby, enter)
 	return e
 }
 

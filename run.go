@@ -43,7 +43,7 @@ func (a *App) instanceConfig() instance.Config {
 		StateDir: c.StateDir, Workers: c.Workers, ExactlyOnce: c.Guarantee == ExactlyOnce, CommitInterval: c.CommitInterval,
 		SessionTimeout: c.SessionTimeout, HeartbeatInterval: c.HeartbeatInterval, RebalanceTimeout: c.RebalanceTimeout,
 		MaxProcessingTime: c.MaxProcessingTime, StopTimeout: c.StopTimeout,
-		MemoryBudget: c.MemoryBudget, MaxTaskIdle: c.MaxTaskIdle,
+		MemoryBudget: c.MemoryBudget, Standbys: c.Standbys, AcceptableLag: c.AcceptableLag, MaxTaskIdle: c.MaxTaskIdle,
 		ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig,
 		ClientID: c.ClientID, Rack: c.Rack, Compression: c.Compression, TLS: c.TLS, SASL: c.SASL.client, Dialer: c.Dialer,
 		Logger:   c.Logger,
@@ -74,6 +74,9 @@ func (a *App) observer() instance.Observer {
 	}
 	if f := events.Damaged; f != nil {
 		o.Damaged = func(d instance.DamageInfo) { f(DamageInfo(d)) }
+	}
+	if f := events.Standby; f != nil {
+		o.Standby = func(u instance.StandbyUpdate) { f(standbyUpdate(u)) }
 	}
 	if f := events.Commit; f != nil {
 		o.Commit = func(c instance.CommitInfo) { f(CommitInfo(c)) }

@@ -87,6 +87,21 @@ const (
 	transactionEnd
 )
 
+// The points of standbys.
+const (
+	// StandbyHalf: a batch of a changelog is applied to the store of a standby.
+	StandbyHalf Point = 301 + iota
+	// PromotionBegin: a standby is to become the active task, and reads its changelogs no more; it still has its stores.
+	PromotionBegin
+	// PromotionDone: the stores are free for the active task, which has not looked up its offsets.
+	PromotionDone
+
+	standbyEnd
+)
+
+// StandbyPoints returns the points that only an App passes that has standbys.
+func StandbyPoints() []Point { return []Point{StandbyHalf, PromotionBegin, PromotionDone} }
+
 // TransactionPoints returns the points that an App passes only where each record is to count exactly once.
 func TransactionPoints() []Point {
 	return []Point{TransactionalID, OffsetsAccepted, AbortOpen}
@@ -124,6 +139,8 @@ var storeNames = [...]string{
 	"runs: written", "root: written", "root: replaced", "merge: begin", "merge: half", "merge: done",
 }
 
+var standbyNames = [...]string{"standby: half", "promotion: begin", "promotion: done"}
+
 var transactionNames = [...]string{"transaction: id taken", "transaction: offsets accepted", "transaction: stop"}
 
 // String returns the name of the point, as in the summary of a simulation.
@@ -133,6 +150,9 @@ func (p Point) String() string {
 	}
 	if p >= TransactionalID && p < transactionEnd {
 		return transactionNames[p-TransactionalID]
+	}
+	if p >= StandbyHalf && p < standbyEnd {
+		return standbyNames[p-StandbyHalf]
 	}
 	if p < StartPositions || p >= end {
 		return fmt.Sprintf("point %d", int(p))

@@ -71,6 +71,12 @@ type Subscription struct {
 	// Round is another number each time the member wants a rebalance. Without it, a broker answers a
 	// member that joins with the same subscription as before by the assignment that it has already.
 	Round uint64
+	// Standby reports that the member can have standbys, and says how far it is in changelogs. Earlier versions do not.
+	Standby bool
+	// Standbys are the tasks of which it has a standby. Positions are those of all stores that it has and no running
+	// task of its own; of the tasks that it runs it has all.
+	Standbys  []graph.TaskID
+	Positions []Position
 	// Changes reports, in what was decoded, that the member understands assignments that leave out the tasks that follow
 	// from its partitions. Earlier versions do not.
 	Changes bool
@@ -89,6 +95,12 @@ type Assignment struct {
 	// Alone is true when no other member lists any of the member's sub-topologies: it is another
 	// program, not a version that is being rolled out. It is set only where something is excluded.
 	Alone bool
+	// Standbys are the tasks of which the member is to have a standby, and WarmUps those of them that are to move to it:
+	// when its lag is at most AcceptableLag, it asks for a rebalance. Both are sorted, in the member's own numbering.
+	Standbys, WarmUps []graph.TaskID
+	AcceptableLag     int64
+	// Unneeded are stored tasks of which others have the state, and the member is neither to run nor to copy them.
+	Unneeded []graph.TaskID
 }
 
 // Exclusion is a sub-topology that is not run, and what is run instead.
@@ -131,23 +143,31 @@ type member struct {
 	assigned     int               // how many tasks so far, of all sub-topologies
 	subs         []int32           // the leader's number of each sub-topology of the subscription
 	subIndex     map[int32]int     // the reverse: the member's number of a sub-topology
-	target       []task            // the target
+	target       []task            // what it is to run
+	copies       []task            // of which it is to have a standby
+	warm         []task            // of copies, those that are to move to it
+	unneeded     []task            // of which its state is of no use
+	standbyCount int               // how many standbys so far, of all sub-topologies
+	positions    map[task][]int64  // by store; nil: not known
+	standbys     map[task]bool     // of which it has a standby
 	stored       map[int32][]int32 // partitions of which it has state, by the leader's number
 }
 
 // Assign returns the assignment of each member. partitions has the partition counts of all topics
 // that Wanted names, and of those that patterns may match.
-func Assign(members map[string]Subscription, partitions map[string]int) map[string]Assignment {
+func Assign(members map[string]Subscription, partitions map[string]int, options Options) map[string]Assignment {
 	decoded := decodeMembers(members)
 	owners := currentOwners(decoded)
 	all := resolve(decoded, partitions)
 	subs, excluded := runnable(decoded, owners, all)
 	for _, s := range subs {
-		s.share(owners)
+		s.share(owners, &options)
 	}
+	place(decoded, owners, subs, &options)
 	assignments := buildAssignments(decoded, owners, subs)
 	for _, m := range decoded {
 		a := assignments[m.id]
+		a.AcceptableLag = options.AcceptableLag
 		a.exclude(m, all, excluded)
 		assignments[m.id] = a
 	}
@@ -174,11 +194,17 @@ func decodeMembers(in map[string]Subscription) []*member {
 				m.stored[k.sub] = append(m.stored[k.sub], k.partition)
 			}
 		}
+		for _, t := range m.subscription.Standbys { // which may have nothing on disk yet
+			if k, ok := m.task(t); ok {
+				m.stored[k.sub] = append(m.stored[k.sub], k.partition)
+			}
+		}
 		// What counts is how many there are, and a member may list a sub-topology, or a task, twice.
 		for number, partitions := range m.stored {
 			slices.Sort(partitions)
 			m.stored[number] = slices.Compact(partitions)
 		}
+		m.decodePositions()
 		out = append(out, m)
 	}
 	return out
@@ -236,6 +262,9 @@ func buildAssignments(members []*member, owners ownership, subs []*candidate) ma
 			inputs := byNumber[t.sub].inputs(t.partition)
 			if m.ownedByOther(t, inputs, owners) {
 				moving++ // nobody gets it now; the group rebalances again
+				if m.standbys[t] {
+					m.copies = append(m.copies, t) // it goes on until then
+				}
 				continue
 			}
 			a.Tasks = append(a.Tasks, graph.TaskID{Subtopology: m.subIndex[t.sub], Partition: t.partition})
@@ -243,12 +272,23 @@ func buildAssignments(members []*member, owners ownership, subs []*candidate) ma
 		}
 		SortTasks(a.Tasks)
 		SortPartitions(a.Partitions)
+		a.Standbys, a.WarmUps, a.Unneeded = m.own(m.copies), m.own(m.warm), m.own(m.unneeded)
 		out[m.id] = a
 	}
 	for id, a := range out {
 		a.Moving = moving
 		out[id] = a
 	}
+	return out
+}
+
+// own returns tasks in the member's own numbering, sorted.
+func (m *member) own(tasks []task) []graph.TaskID {
+	var out []graph.TaskID
+	for _, t := range tasks {
+		out = append(out, graph.TaskID{Subtopology: m.subIndex[t.sub], Partition: t.partition})
+	}
+	SortTasks(out)
 	return out
 }
 

@@ -32,6 +32,7 @@ type world struct {
 	t          *testing.T
 	partitions map[string]int
 	members    map[string]Subscription
+	options    Options
 	generation int32
 	stopped    int // tasks taken from a member that stayed
 }
@@ -47,7 +48,7 @@ func (w *world) join(id string, workers int, subs ...Subtopology) {
 // rebalance does one generation and reports whether another one follows.
 func (w *world) rebalance() bool {
 	before := w.owners()
-	got := Assign(w.members, w.partitions)
+	got := Assign(w.members, w.partitions, w.options)
 	w.generation++
 	again := false
 	owners := map[kafka.TopicPartition]string{}
@@ -229,7 +230,7 @@ func TestAssign_StaleOwnership(t *testing.T) {
 		return Subscription{Workers: 1, Subtopologies: []Subtopology{sub}, Generation: generation,
 			Owned: []graph.TaskID{{}}, Partitions: []kafka.TopicPartition{{Topic: "a"}}}
 	}
-	got := Assign(map[string]Subscription{"m1": claim(3), "m2": claim(5)}, map[string]int{"a": 1})
+	got := Assign(map[string]Subscription{"m1": claim(3), "m2": claim(5)}, map[string]int{"a": 1}, Options{})
 	assert.Empty(t, got["m1"].Tasks)
 	assert.Equal(t, []graph.TaskID{{}}, got["m2"].Tasks)
 }
@@ -239,7 +240,7 @@ func TestAssign_NonsenseOwnership(t *testing.T) {
 	m := Subscription{Workers: -3, Subtopologies: []Subtopology{{Topics: []string{"a"}}, {Topics: []string{"gone"}}, {}, {Patterns: []string{"("}}},
 		Owned: []graph.TaskID{{Subtopology: -1}, {Subtopology: 9}, {Partition: -1}, {Partition: 100}}, Stored: []graph.TaskID{{Subtopology: 9}}, Generation: 1,
 		Partitions: []kafka.TopicPartition{{Topic: "nobody's", Partition: -1}}}
-	got := Assign(map[string]Subscription{"m1": m, "m2": {}}, map[string]int{"a": 2})
+	got := Assign(map[string]Subscription{"m1": m, "m2": {}}, map[string]int{"a": 2}, Options{})
 	assert.Equal(t, []graph.TaskID{{}, {Partition: 1}}, got["m1"].Tasks)
 	assert.Empty(t, got["m2"].Tasks)
 }
@@ -346,7 +347,7 @@ func TestAssign_FewMoves(t *testing.T) {
 func TestAssign_BytesOfLargeGroups(t *testing.T) {
 	members, partitions := groupOf(1000, 10, 5000)
 	for range 2 {
-		for id, a := range Assign(members, partitions) {
+		for id, a := range Assign(members, partitions, Options{}) {
 			m := members[id]
 			m.Owned, m.Partitions, m.Stored, m.Generation = a.Tasks, a.Partitions, stateful(m.Subtopologies, a.Tasks), 1
 			m.Topics = slices.Sorted(maps.Keys(partitions))
@@ -354,7 +355,7 @@ func TestAssign_BytesOfLargeGroups(t *testing.T) {
 		}
 	}
 	subscriptions, assignments := 0, 0
-	for id, a := range Assign(members, partitions) {
+	for id, a := range Assign(members, partitions, Options{}) {
 		subscriptions += len(members[id].Encode())
 		assignments += len(a.Encode(members[id]))
 	}
@@ -368,19 +369,19 @@ func BenchmarkAssign(b *testing.B) {
 		b.Run(fmt.Sprintf("members=%d/tasks=%d", size.members, size.subs*size.partitions), func(b *testing.B) {
 			members, partitions := groupOf(size.members, size.subs, size.partitions)
 			for b.Loop() {
-				Assign(members, partitions)
+				Assign(members, partitions, Options{})
 			}
 		})
 		b.Run(fmt.Sprintf("one of %d left", size.members), func(b *testing.B) {
 			members, partitions := groupOf(size.members, size.subs, size.partitions)
-			for id, a := range Assign(members, partitions) {
+			for id, a := range Assign(members, partitions, Options{}) {
 				m := members[id]
 				m.Owned, m.Partitions, m.Stored, m.Generation = a.Tasks, a.Partitions, a.Tasks, 1
 				members[id] = m
 			}
 			delete(members, "m7")
 			for b.Loop() {
-				Assign(members, partitions)
+				Assign(members, partitions, Options{})
 			}
 		})
 	}
@@ -409,7 +410,7 @@ func TestAssign_Exclusions(t *testing.T) {
 	members := map[string]Subscription{
 		"a": {Subtopologies: []Subtopology{one}, Generation: -1}, "b": {Subtopologies: []Subtopology{one}, Generation: -1}, "c": {Subtopologies: []Subtopology{{}, other}, Generation: -1},
 	}
-	out := Assign(members, counts)
+	out := Assign(members, counts, Options{})
 	want := []Exclusion{{Sub: 1, Instead: one, Members: 2}}
 	assert.Equal(t, want, out["c"].Excluded)
 	assert.True(t, out["c"].Alone)
@@ -423,7 +424,7 @@ func TestAssign_Exclusions(t *testing.T) {
 
 	members["a"] = Subscription{Subtopologies: []Subtopology{one, shared}, Generation: -1}
 	members["c"] = Subscription{Subtopologies: []Subtopology{other, shared}, Generation: -1}
-	out = Assign(members, counts)
+	out = Assign(members, counts, Options{})
 	assert.Len(t, out["c"].Excluded, 1)
 	assert.False(t, out["c"].Alone, "a part of it is somebody else's, too")
 }

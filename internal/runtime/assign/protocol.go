@@ -35,6 +35,8 @@ const (
 	// them that have stores. These fields have what is otherwise: no bytes, as a rule.
 	tagOwnedChanges  = 7
 	tagStoredChanges = 8
+	tagStandbys      = 9 // a list, possibly empty: that it is there says that the member knows standbys
+	tagPositions     = 10
 )
 
 // Encode returns the subscription in the format of Kafka's consumer protocol. What that has no
@@ -65,6 +67,12 @@ func (s Subscription) userData() []byte {
 		b = appendField(b, tagOwned, appendTasks(nil, s.Owned))
 	}
 	b = appendField(b, tagStoredChanges, appendTasks(nil, changes(stateful(s.Subtopologies, s.Owned), s.Stored)))
+	if s.Standby {
+		b = appendField(b, tagStandbys, appendTasks(nil, s.Standbys))
+		if len(s.Positions) > 0 {
+			b = appendField(b, tagPositions, appendPositions(nil, s.Positions))
+		}
+	}
 	return appendField(b, tagRound, binary.AppendUvarint(nil, s.Round))
 }
 
@@ -200,6 +208,10 @@ func (s *Subscription) field(tag uint64, r *reader) {
 		s.Stored = r.tasks()
 	case tagRound:
 		s.Round = r.uvarint()
+	case tagStandbys:
+		s.Standby, s.Standbys = true, r.tasks()
+	case tagPositions:
+		s.Positions = r.positions()
 	}
 }
 
@@ -209,6 +221,10 @@ const (
 	tagExcluded    = 3
 	tagAlone       = 4
 	tagTaskChanges = 5 // in which tasks the assignment differs from those that read its partitions
+	tagCopies      = 6 // tasks of which the member is to have standbys
+	tagWarmUps     = 7
+	tagLag         = 8 // what is acceptable, where there are warm-ups
+	tagUnneeded    = 9
 )
 
 // Encode returns the assignment in the format of Kafka's consumer protocol: the partitions where
@@ -231,6 +247,7 @@ func (a Assignment) Encode(member Subscription) []byte {
 	if a.Alone {
 		data = appendField(data, tagAlone, []byte{1})
 	}
+	data = a.appendStandbys(data)
 	return appendBytes(b, data)
 }
 
@@ -265,6 +282,8 @@ func DecodeAssignment(b []byte, subs []Subtopology) (Assignment, error) {
 			assignment.Excluded = r.excluded()
 		case tagAlone:
 			assignment.Alone = r.uvarint() != 0
+		default:
+			assignment.standbyField(tag, r)
 		}
 		return nil
 	})

@@ -27,7 +27,8 @@ func subscription() Subscription {
 		},
 		Owned:      []graph.TaskID{{Subtopology: 0, Partition: 0}, {Subtopology: 0, Partition: 3}, {Subtopology: 1, Partition: 0}},
 		Partitions: []kafka.TopicPartition{{Topic: "clicks", Partition: 0}, {Topic: "clicks", Partition: 3}, {Topic: "log-a", Partition: 0}},
-		Generation: 7, Stored: []graph.TaskID{{Subtopology: 0, Partition: 200}}, Round: 300, Changes: true,
+		Generation: 7, Stored: []graph.TaskID{{Subtopology: 0, Partition: 200}}, Round: 300, Changes: true, Standby: true,
+		Standbys: []graph.TaskID{{Subtopology: 0, Partition: 1}}, Positions: []Position{{graph.TaskID{Subtopology: 0, Partition: 1}, []int64{17}}, {graph.TaskID{Subtopology: 0, Partition: 200}, []int64{-1}}},
 	}
 }
 
@@ -54,6 +55,8 @@ func TestAssignment_KafkaFormat(t *testing.T) {
 	want := Assignment{
 		Tasks:      []graph.TaskID{{Subtopology: 0, Partition: 1}, {Subtopology: 2, Partition: 0}},
 		Partitions: []kafka.TopicPartition{{Topic: "a", Partition: 1}, {Topic: "b", Partition: 0}, {Topic: "b", Partition: 1}}, Moving: 5,
+		Standbys: []graph.TaskID{{Subtopology: 0, Partition: 2}, {Subtopology: 0, Partition: 3}}, WarmUps: []graph.TaskID{{Subtopology: 0, Partition: 3}}, AcceptableLag: 12_345,
+		Unneeded: []graph.TaskID{{Subtopology: 0, Partition: 9}},
 	}
 	b := want.Encode(subscription())
 	var m kmsg.ConsumerMemberAssignment
@@ -120,7 +123,7 @@ func TestDecode_ForeignUserData(t *testing.T) {
 	s, err := DecodeSubscription(m.AppendTo(nil))
 	assert.ErrorContains(t, err, "unknown version")
 	ours := Subscription{Workers: 1, Subtopologies: []Subtopology{{Topics: []string{"a"}}}, Generation: -1}
-	got := Assign(map[string]Subscription{"theirs": s, "ours": ours}, map[string]int{"a": 2})
+	got := Assign(map[string]Subscription{"theirs": s, "ours": ours}, map[string]int{"a": 2}, Options{})
 	assert.Equal(t, []graph.TaskID{{Partition: 1}}, got["ours"].Tasks, "the other is owned")
 }
 
@@ -180,8 +183,10 @@ func TestEncode_Golden(t *testing.T) {
 	a := Assignment{
 		Tasks:      []graph.TaskID{{Subtopology: 0, Partition: 0}, {Subtopology: 0, Partition: 3}, {Subtopology: 1, Partition: 0}},
 		Partitions: subscription().Partitions, Moving: 2,
+		Standbys: []graph.TaskID{{Subtopology: 0, Partition: 1}, {Subtopology: 0, Partition: 2}}, WarmUps: []graph.TaskID{{Subtopology: 0, Partition: 2}}, AcceptableLag: 10_000,
+		Unneeded: []graph.TaskID{{Subtopology: 0, Partition: 9}},
 	}
-	for name, b := range map[string][]byte{"subscription-v2.bin": subscription().Encode(), "assignment-v2.bin": a.Encode(member)} {
+	for name, b := range map[string][]byte{"subscription-v3.bin": subscription().Encode(), "assignment-v3.bin": a.Encode(member)} {
 		path := filepath.Join("testdata", name)
 		if *update {
 			require.NoError(t, os.WriteFile(path, b, 0o644))
@@ -190,7 +195,12 @@ func TestEncode_Golden(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, b, name)
 	}
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
+		member, a := member, a
+		if version != "v3" { // they knew no standbys
+			member.Standby, member.Standbys, member.Positions = false, nil, nil
+			a.Standbys, a.WarmUps, a.AcceptableLag, a.Unneeded = nil, nil, 0, nil
+		}
 		b, err := os.ReadFile("testdata/subscription-" + version + ".bin")
 		require.NoError(t, err)
 		s, err := DecodeSubscription(b)

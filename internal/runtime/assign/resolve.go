@@ -16,6 +16,9 @@ type candidate struct {
 	number  int32          // the leader's
 	topics  map[string]int // what it reads, with the partition counts
 	runners []*member      // that can run it
+	// targets is, by partition, who is to run it, and standbys who is to have a standby of it.
+	targets  []*member
+	standbys [][]*member
 }
 
 // tasks returns how many tasks the sub-topology has: one per partition of its largest topic.

@@ -13,9 +13,10 @@ import (
 // sub-topologies left uneven. Between members that have the same, the one that owns more already
 // comes first: that makes an assignment a fixed point (invariant 4), where a decision by id alone
 // would move tasks in circles.
-func (s *candidate) share(owners ownership) {
+func (s *candidate) share(owners ownership, o *Options) {
+	s.targets = make([]*member, s.tasks())
 	owned := s.owned(owners)
-	stored := s.membersWithState()
+	stored := s.membersWithState(owners, o)
 	quota := s.quota(owned)
 	// In this order: a task that stays costs nothing, one that moves to where its state is costs a
 	// short restore, and any other a full one.
@@ -44,7 +45,7 @@ func (s *candidate) assignToRoomiest(free []int32, quota map[*member]int) {
 }
 
 func (s *candidate) assignTo(m *member, partition int32, quota map[*member]int) {
-	m.target = append(m.target, task{s.number, partition})
+	s.targets[partition] = m
 	m.assigned++
 	quota[m]--
 }
@@ -88,15 +89,22 @@ func (s *candidate) quota(owned map[*member][]int32) map[*member]int {
 
 func (s *candidate) storedCount(m *member) int { return len(m.stored[s.number]) }
 
-// membersWithState returns, for each task, the members that have state of it, in the order of
-// runners.
-func (s *candidate) membersWithState() [][]*member {
+// membersWithState returns, for each task, the members that have state of it: those with the smallest lag first, where
+// that is known, and otherwise in the order of runners.
+func (s *candidate) membersWithState(owners ownership, o *Options) [][]*member {
 	out := make([][]*member, s.tasks())
 	for _, m := range s.runners {
 		for _, p := range m.stored[s.number] {
 			if p >= 0 && int(p) < len(out) {
 				out[p] = append(out[p], m)
 			}
+		}
+	}
+	for p, members := range out {
+		if o.Changelogs != nil && len(members) > 1 {
+			slices.SortStableFunc(members, func(a, b *member) int {
+				return cmp.Compare(a.lag(s, int32(p), owners, o), b.lag(s, int32(p), owners, o))
+			})
 		}
 	}
 	return out

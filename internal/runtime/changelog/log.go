@@ -39,7 +39,8 @@ type Log struct {
 	// Deletable is set when the owner may delete records that have expired.
 	Deletable bool
 
-	restoredOffsets []int64 // of the changes that are being restored; reused
+	changesBuffer   []storage.Change // of the batch that is being applied; reused
+	restoredOffsets []int64          // of the changes that are being restored; reused
 
 	neededFrom int64 // records before it were not needed when the store was restored
 	end        int64 // after the last record that was acknowledged

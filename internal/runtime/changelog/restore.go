@@ -84,7 +84,25 @@ func (r *Restorer) Restore(ctx context.Context, log *Log, bounds Bounds) error {
 
 // restoreOnce is Restore for a log that does not change meanwhile.
 func (r *Restorer) restoreOnce(ctx context.Context, log *Log, bounds Bounds) error {
-	c, ok := log.Engine.Checkpoint()
+	progress, err := r.begin(log, bounds)
+	if err != nil {
+		return err
+	}
+	r.report(progress, 0)
+	if progress.Position < bounds.End { // otherwise the fetcher has nothing to deliver, and the wait for it would not end
+		if err := r.replay(ctx, log, &progress); err != nil {
+			return err
+		}
+	}
+	log.end = max(progress.Position, bounds.End)
+	r.Hook.At(crashpoint.RestoreDone)
+	return nil
+}
+
+// begin finds where a restore begins: at the position of the rows that the store has, in memory or in its files, or at
+// the start of the log with an empty store.
+func (r *Restorer) begin(log *Log, bounds Bounds) (Progress, error) {
+	c, ok := log.Engine.Position()
 	from, distrust := bounds.restoreFrom(c, ok, time.Now())
 	if distrust != "" {
 		r.Logger.Warn("millstream: checkpoint not trusted, restoring in full",
@@ -94,7 +112,7 @@ func (r *Restorer) restoreOnce(ctx context.Context, log *Log, bounds Bounds) err
 	// deleted since would stay.
 	if !ok || distrust != "" {
 		if err := log.Engine.Truncate(); err != nil {
-			return fmt.Errorf("restore %q partition %d: %w", log.Store, log.Partition, err)
+			return Progress{}, fmt.Errorf("restore %q partition %d: %w", log.Store, log.Partition, err)
 		}
 	}
 	progress := Progress{
@@ -115,15 +133,7 @@ func (r *Restorer) restoreOnce(ctx context.Context, log *Log, bounds Bounds) err
 	if progress.Full {
 		progress.Missing = r.reportMissing(log, bounds)
 	}
-	r.report(progress, 0)
-	if from < bounds.End { // otherwise the fetcher has nothing to deliver, and the wait for it would not end
-		if err := r.replay(ctx, log, &progress); err != nil {
-			return err
-		}
-	}
-	log.end = max(progress.Position, bounds.End)
-	r.Hook.At(crashpoint.RestoreDone)
-	return nil
+	return progress, nil
 }
 
 // reportMissing logs that live rows were deleted from the log, if any were.
@@ -152,32 +162,42 @@ func (r *Restorer) replay(ctx context.Context, log *Log, progress *Progress) err
 	batches.waiting = r.Waiting
 	r.Fetcher.Add(log.TopicPartition, progress.Position, batches)
 	defer r.Fetcher.Remove(log.TopicPartition)
-	var changes []storage.Change
 	for progress.Position < progress.End {
 		b, err := batches.next(ctx)
 		if err != nil {
 			return err
 		}
-		if changes, err = log.changes(changes[:0], b, progress.End); err != nil {
-			return fmt.Errorf("restore %q partition %d: %w", log.Store, log.Partition, err)
-		}
-		// The position moves by the batch, not by its last record: markers and compacted offsets may be
-		// all that is left before the end (invariant 4). A batch may go beyond the end, and then it
-		// counts up to the end.
-		next := min(b.Next, progress.End)
-		if err := log.restore(changes, b, progress.End, log.checkpoint(next)); err != nil {
-			return fmt.Errorf("restore %q partition %d: %w", log.Store, log.Partition, err)
+		applied, err := log.apply(b, progress.End)
+		if err != nil {
+			return err
 		}
 		// The store has copies. What a user's serde decoded may refer to the record's bytes.
 		if b.Recycle != nil && log.DecodeRow == nil {
 			b.Recycle()
 		}
 		r.Fetcher.Release(log.TopicPartition, b.Bytes)
-		progress.Position, progress.Records = max(progress.Position, next), progress.Records+int64(len(changes))
-		r.report(*progress, len(changes))
+		progress.Position, progress.Records = max(progress.Position, min(b.Next, progress.End)), progress.Records+int64(applied)
+		r.report(*progress, applied)
 		r.Hook.At(crashpoint.RestoreHalf)
 	}
 	return nil
+}
+
+// apply applies the records of a batch that lie before end to the store, and returns how many changes these were.
+//
+// The position moves by the batch, not by its last record: markers and compacted offsets may be all that is left
+// before the end (invariant 4). A batch may go beyond the end, and then it counts up to the end.
+func (l *Log) apply(b *kafka.Batch, end int64) (applied int, err error) {
+	if l.changesBuffer, err = l.changes(l.changesBuffer[:0], b, end); err != nil {
+		return 0, fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
+	}
+	applied = len(l.changesBuffer)
+	if err := l.restore(l.changesBuffer, b, end, l.checkpoint(min(b.Next, end))); err != nil {
+		return 0, fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
+	}
+	// It would keep the bytes of the batch in memory, until the next one comes.
+	clear(l.changesBuffer)
+	return applied, nil
 }
 
 // appendChanges appends the changes that the records of b before end stand for. A record without a

@@ -57,6 +57,10 @@ func (g *Group) applyAssignment(out outcome) {
 		g.cfg.Handler.Assigned(nil)
 	}
 	g.notifyAssigned(added)
+	g.cfg.Handler.Standbys(out.standbys)
+	if g.cfg.Unneeded != nil {
+		g.cfg.Unneeded(out.unneeded)
+	}
 	g.revoke(revoke)
 }
 

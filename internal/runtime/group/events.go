@@ -120,6 +120,9 @@ func (g *Group) handleEvents(ctx context.Context) error {
 		case <-refresh.C:
 			if state.idle() && g.leader.Load() {
 				g.startRefresh(ctx)
+				if g.lagUnknown.Swap(false) {
+					state.requestRejoin("it was not known how far members are behind")
+				}
 			}
 		// After a fatal error the handler had as long to settle as in a rebalance.
 		case <-settleLimit:

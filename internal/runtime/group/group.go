@@ -26,6 +26,7 @@ import (
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/runtime/assign"
 	"github.com/millstream-go/millstream/internal/runtime/topics"
 )
 
@@ -39,9 +40,21 @@ type Handler interface {
 	// Membership published now. The channel is closed when that is done or has failed; flushes may
 	// follow later. Lost may be called in between.
 	Revoke(tasks []graph.TaskID) (settled <-chan struct{})
+	// Standbys is called after each assignment, behind Assigned, with all standbys that the member is to have then. A
+	// standby of a task that is assigned here as well does not begin before the task has ended.
+	Standbys(standbys []Standby)
 	// Lost is called with tasks that others may run already. The handler drops them without a commit.
 	// The channel is closed when no goroutine works on them.
 	Lost(tasks []graph.TaskID) (dropped <-chan struct{})
+}
+
+// Standby is a task of whose stores the member is to have a copy.
+type Standby struct {
+	Task topics.Task
+	// WarmUp: the task is to move here. When the lag of its stores is at most AcceptableLag, in offsets, the member
+	// asks for a rebalance.
+	WarmUp        bool
+	AcceptableLag int64
 }
 
 // Config configures a Group.
@@ -62,6 +75,20 @@ type Config struct {
 	// Stored returns the tasks with state on disk. The member gets them again where balance allows.
 	// Nil: none.
 	Stored func() []graph.TaskID
+	// Standbys returns the tasks of which the member has standbys, and Positions where the changelogs stand for stores
+	// that no running task has. Nil: none.
+	Standbys  func() []graph.TaskID
+	Positions func() []assign.Position
+	// Unneeded is called with stored tasks of which others have the state, after each assignment. Nil: nobody wants to
+	// know.
+	Unneeded func([]graph.TaskID)
+	// Changelogs looks up where the changelogs of stores begin and end, by store: see assign.Options. Nil: tasks move
+	// however far behind the stores of their new member are, and there are no standbys.
+	Changelogs func(ctx context.Context, stores []string) (map[string][]assign.LogBounds, error)
+	// WantedStandbys is how many standbys each task with state is to have, and AcceptableLag how many offsets a member
+	// may be behind that a task moves to. Those of the leader count.
+	WantedStandbys int
+	AcceptableLag  int64
 	// Members looks up the members of the group, for error messages. Nil: they are not described.
 	Members func(ctx context.Context) ([]kafka.GroupMember, error)
 
@@ -119,6 +146,7 @@ type Group struct {
 	unreadPartitions atomic.Pointer[error] // why added partitions are not read; only the leader knows
 	leader           atomic.Bool
 	fastHeartbeats   atomic.Bool // tasks are moving between members
+	lagUnknown       atomic.Bool // the leader could not look up how far members are behind
 
 	stop             chan struct{} // closed by Stop
 	stopDeadline     time.Time     // for leaving; written before stop is closed

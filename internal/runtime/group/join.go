@@ -37,6 +37,8 @@ type outcome struct {
 	member       string // the member id that the coordinator assigned, empty when unknown
 	generation   int32
 	tasks        map[graph.TaskID]topics.Task
+	standbys     []Standby
+	unneeded     []graph.TaskID
 	moving       int // tasks that other members must release first
 	excluded     []assign.Exclusion
 	alone        bool               // no other member has this program
@@ -128,6 +130,7 @@ func (g *Group) subscription() assign.Subscription {
 	if g.cfg.Stored != nil {
 		sub.Stored = g.cfg.Stored()
 	}
+	g.describeStandbys(&sub)
 	return sub
 }
 
@@ -163,7 +166,9 @@ func (g *Group) join(ctx context.Context, c *call, req kafka.JoinRequest, subs [
 		return out
 	}
 	out.moving, out.excluded, out.alone = assignment.Moving, assignment.Excluded, assignment.Alone
-	out.tasks, out.err = g.resolveTasks(ctx, assignment)
+	if out.tasks, out.err = g.resolveTasks(ctx, assignment); out.err == nil {
+		out.standbys, out.unneeded = g.resolveStandbys(assignment), assignment.Unneeded
+	}
 	return out
 }
 
@@ -187,7 +192,7 @@ func (g *Group) assign(ctx context.Context, response kafka.JoinResponse) (map[st
 		return nil, err
 	}
 	out := map[string][]byte{}
-	for id, a := range assign.Assign(members, counts) {
+	for id, a := range assign.Assign(members, counts, g.assignOptions(ctx, members)) {
 		out[id] = a.Encode(members[id])
 	}
 	return out, nil

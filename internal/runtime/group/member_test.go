@@ -161,6 +161,9 @@ func (p *process) Revoke(tasks []graph.TaskID) <-chan struct{} {
 	return p.finish(tasks, release)
 }
 
+// Standbys implements Handler: it has no stores.
+func (p *process) Standbys([]Standby) {}
+
 func (p *process) Lost(tasks []graph.TaskID) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()

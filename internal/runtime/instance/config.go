@@ -30,6 +30,8 @@ type Config struct {
 	MaxProcessingTime time.Duration
 	StopTimeout       time.Duration
 	MemoryBudget      int64
+	Standbys          int
+	AcceptableLag     int64
 	MaxTaskIdle       time.Duration
 
 	ReplicationFactor int
@@ -77,6 +79,7 @@ type Observer struct {
 	Assigned func(tasks []string)
 	Damaged  func(DamageInfo)
 	Commit   func(CommitInfo)
+	Standby  func(StandbyUpdate)
 }
 
 // Phase is a part of a run's life, as the App shows it in its State.

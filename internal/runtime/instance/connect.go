@@ -59,6 +59,7 @@ func (inst *Instance) open(ctx context.Context) (err error) {
 		return err
 	}
 	inst.makeOpener(added)
+	inst.standbys = inst.newStandbys()
 	for i := range inst.cfg.Workers {
 		inst.workers = append(inst.workers, worker.New(inst.ctx, inst.workerConfig(i)))
 	}
@@ -155,6 +156,8 @@ func (inst *Instance) groupConfig(deployment *topics.Deployment) group.Config {
 		Application: inst.cfg.ApplicationID, Group: inst.groupClients[0], Heartbeats: inst.groupClients[1],
 		Deployer: inst.deployer, Deployment: deployment, Handler: &inst.manager,
 		Process: inst.stores.processID, Workers: inst.cfg.Workers, Rack: inst.cfg.Rack, Stored: inst.stores.storedTasks,
+		Standbys: inst.standbyTasks, Positions: inst.positions, Changelogs: inst.changelogBounds,
+		WantedStandbys: inst.cfg.Standbys, AcceptableLag: inst.cfg.AcceptableLag, Unneeded: inst.stores.setUnneeded,
 		Members: func(ctx context.Context) ([]kafka.GroupMember, error) {
 			return inst.admin.GroupMembers(ctx, inst.cfg.ApplicationID)
 		},
@@ -285,6 +288,7 @@ func (inst *Instance) acquireStore(
 		for _, w := range inst.workers {
 			w.Wake()
 		}
+		inst.standbys.Wake()
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/runtime/group"
+	"github.com/millstream-go/millstream/internal/runtime/standby"
 	"github.com/millstream-go/millstream/internal/runtime/topics"
 	"github.com/millstream-go/millstream/internal/runtime/worker"
 )
@@ -50,6 +51,7 @@ type Instance struct {
 	drops           *dropCounter
 	manager         taskManager
 	watchdog        *watchdog
+	standbys        *standby.Set
 	restores        restoreProgress
 	abandoned       *abandonedTransactions // nil unless each record is to count exactly once
 
@@ -119,6 +121,7 @@ func (inst *Instance) start(ctx context.Context, toEnd bool) (atEnd chan struct{
 	inst.background(func() { inst.watchdog.run(inst.ctx, inst) })
 	inst.background(func() { inst.stores.maintain(inst.ctx) })
 	inst.background(inst.logUnusedTopics)
+	inst.background(func() { inst.standbys.Run(inst.ctx) })
 	// Workers catch crash points themselves: Config.Crashed of each is inst.crash.
 	for _, w := range inst.workers {
 		inst.goroutines.Go(func() {

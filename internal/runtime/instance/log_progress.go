@@ -106,6 +106,17 @@ func (r *restoreProgress) remove(store string, partition int32) {
 	delete(r.stores, storePartition{store, partition})
 }
 
+// positions returns how far the restores are that are under way.
+func (r *restoreProgress) positions() map[storePartition]int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[storePartition]int64, len(r.stores))
+	for partition, progress := range r.stores {
+		out[partition] = progress.Position
+	}
+	return out
+}
+
 // logAttrs returns the attributes of a line about what is being restored, nil when nothing is. The
 // rate is that since the last line, which was since ago.
 //

@@ -42,6 +42,8 @@ func (inst *Instance) stop() {
 	// others process what is about to be committed.
 	inst.group.Stop(inst.stopDeadline.Add(-reserve / 2))
 	<-inst.manager.groupDone
+	// After the group, which may want standbys until its end. Their stores are free then, and are closed with a flush.
+	inst.standbys.Close()
 	for _, w := range inst.workers {
 		w.Stop()
 	}
@@ -56,6 +58,10 @@ func (inst *Instance) stop() {
 	}
 	// After the workers: as long as a task runs it may look something up.
 	inst.globals.stop(inst.ctx, inst.watchdog.followerStuck(inst))
+	select {
+	case <-inst.standbys.Done():
+	case <-inst.ctx.Done():
+	}
 	select {
 	case <-purged:
 	case <-inst.ctx.Done():

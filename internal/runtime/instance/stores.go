@@ -31,6 +31,8 @@ type stores struct {
 	repaired map[statedir.Name]bool
 	// failing are the stores whose last flush, or last step of a merge, has failed; guarded by mu.
 	failing map[failing]bool
+	// unneeded are the tasks whose state here is of no use at present; guarded by mu.
+	unneeded map[graph.TaskID]bool
 	// lagging has, by directory, what was logged of merges that fall behind; guarded by mu.
 	lagging map[string]lag
 }
@@ -177,6 +179,15 @@ func (s *stores) release(name string, partition int32) {
 	}
 }
 
+// releaseSettled is release for a store whose position is right. inMemory has one in memory stay open, too.
+func (s *stores) releaseSettled(name string, partition int32, inMemory bool) {
+	n := statedir.Name{Store: statedir.DirName(s.graph.Store(name)), Partition: partition}
+	err := s.dir.ReleaseSettled(n, inMemory, time.Now())
+	if err != nil {
+		s.logger.Error("millstream: closing a store", "store", name, "partition", partition, "error", err)
+	}
+}
+
 // reportDamage reports that a file was moved aside. It is called once for each file.
 func (s *stores) reportDamage(damage statedir.Damage) {
 	name := statedir.StoreName(damage.Store)
@@ -267,6 +278,7 @@ func (s *stores) maintain(ctx context.Context) {
 			if err := s.dir.CloseIdle(time.Now()); err != nil {
 				s.logger.Error("millstream: closing idle stores", "error", err)
 			}
+			s.removeUnneeded(time.Now())
 		case <-ctx.Done():
 			return
 		}

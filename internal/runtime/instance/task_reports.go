@@ -51,7 +51,7 @@ func (m *taskManager) taskReleased(task *assignedTask, r worker.Report) {
 		m.reopen(task)
 		return
 	}
-	m.inst.opener.ReleaseStores(*task.handover)
+	m.inst.releaseStores(*task.handover, r.Settled, m.inst.cfg.Standbys > 0)
 	if task.removing || m.inst.failing() {
 		m.forget(task)
 		return
@@ -83,8 +83,10 @@ func (m *taskManager) restartTasks(r worker.Report) {
 func (m *taskManager) publish() {
 	infos := make([]TaskInfo, 0, len(m.tasks))
 	running, stores := []graph.TaskID{}, map[string][]readable{}
+	assigned := map[graph.TaskID]bool{}
 	phase := Running
 	for _, task := range m.sortedTasks() {
+		assigned[task.id] = task.running
 		infos = append(infos, TaskInfo{ID: task.id.String(), Running: task.running, Worker: task.worker})
 		if !task.running && !task.removing { // one that is being removed will not run any more
 			phase = Restoring
@@ -98,6 +100,7 @@ func (m *taskManager) publish() {
 	}
 	m.inst.taskInfos.Store(&infos)
 	m.runningTasks.Store(&running)
+	m.assigned.Store(&assigned)
 	m.readable.Store(&stores)
 	if reached := m.inst.cfg.Observer.Phase(phase); reached && phase == Running {
 		m.logRunning()

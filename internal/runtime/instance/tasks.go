@@ -8,6 +8,7 @@ import (
 
 	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/runtime/group"
 	"github.com/millstream-go/millstream/internal/runtime/mailbox"
 	"github.com/millstream-go/millstream/internal/runtime/topics"
 	"github.com/millstream-go/millstream/internal/runtime/worker"
@@ -33,6 +34,11 @@ type taskManager struct {
 	loggedTasks []string
 	// runningTasks are published for other goroutines.
 	runningTasks atomic.Pointer[[]graph.TaskID]
+	// wantedStandbys are the standbys that the group wants here, standbys those that were started.
+	wantedStandbys map[graph.TaskID]group.Standby
+	standbys       map[graph.TaskID]bool
+	// assigned are all tasks of this member, and whether they run, published for other goroutines.
+	assigned atomic.Pointer[map[graph.TaskID]bool]
 	// readable are the store partitions of these tasks, by store and in order, for reads from outside.
 	// What is published does not change.
 	readable atomic.Pointer[map[string][]readable]
@@ -59,7 +65,9 @@ type removal struct {
 func (m *taskManager) init(inst *Instance) {
 	m.inst, m.todo, m.tasks = inst, mailbox.New[func()](), map[graph.TaskID]*assignedTask{}
 	m.damageRestarts = map[graph.TaskID]int{}
+	m.standbys = map[graph.TaskID]bool{}
 	m.runningTasks.Store(new([]graph.TaskID))
+	m.assigned.Store(new(map[graph.TaskID]bool))
 	m.readable.Store(new(map[string][]readable))
 }
 
@@ -133,8 +141,17 @@ func (m *taskManager) openTasks(tasks []topics.Task) {
 			}
 		}}
 	}
+	awaitStores := m.promote(tasks)
 	m.publish()
-	m.inst.background(func() { m.openBatch(ctx, cancel, batch) })
+	m.inst.background(func() {
+		// Before anything is looked up: where the fetch of a standby goes on after the ends of its logs were
+		// looked up, its position may lie behind them.
+		if awaitStores != nil {
+			awaitStores(ctx)
+			m.inst.hook.At(crashpoint.PromotionDone)
+		}
+		m.openBatch(ctx, cancel, batch)
+	})
 }
 
 // openBatch opens tasks, on a goroutine of its own.
@@ -181,7 +198,7 @@ func (m *taskManager) taskOpened(id graph.TaskID, handover worker.Handover, err 
 		task.running = false
 		m.openFailed(task)
 	case task.removing: // it was revoked or lost when it was already open
-		m.inst.opener.ReleaseStores(handover)
+		m.inst.releaseStores(handover, true, m.inst.cfg.Standbys > 0) // nothing but restored rows
 		m.forget(task)
 	default:
 		task.handover, task.worker = &handover, m.leastLoaded()
@@ -332,6 +349,7 @@ func (m *taskManager) checkRemoval(r *removal) {
 // forget removes a task that is settled or dropped from the books.
 func (m *taskManager) forget(task *assignedTask) {
 	delete(m.tasks, task.id)
+	m.startStandbys()
 	m.publish()
 	for _, r := range slices.Clone(m.removals) { // checkRemoval deletes from it
 		delete(r.remaining, task.id)

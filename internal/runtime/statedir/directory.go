@@ -321,16 +321,17 @@ func dropCached(e storage.Engine) {
 // disk from the changelog: that is for work that was lost and cannot be undone. A store in memory
 // is always closed. A file that is damaged is moved aside, and the store's others are removed.
 func (d *Directory) Release(name Name, stayOpen bool, now time.Time) error {
-	return d.release(name, stayOpen, false, now)
+	return d.release(name, stayOpen, false, false, now)
 }
 
 // ReleaseSettled is Release for a store of which nothing is unsettled, all of whose rows are in the changelog up to
-// the engine's Position: whoever acquires it next may continue there. So a store in memory stays open, too.
-func (d *Directory) ReleaseSettled(name Name, now time.Time) error {
-	return d.release(name, true, true, now)
+// the engine's Position: whoever acquires it next may continue there. So a store in memory may stay open, too.
+// That takes as much memory as its rows do, so only with inMemory.
+func (d *Directory) ReleaseSettled(name Name, inMemory bool, now time.Time) error {
+	return d.release(name, true, true, inMemory, now)
 }
 
-func (d *Directory) release(name Name, stayOpen, positioned bool, now time.Time) error {
+func (d *Directory) release(name Name, stayOpen, positioned, inMemory bool, now time.Time) error {
 	d.mu.Lock()
 	entry := d.stores[name]
 	if entry == nil || !entry.inUse || entry.engine == nil {
@@ -478,6 +479,11 @@ func (d *Directory) Close(flush bool) error {
 			err = errors.Join(err, fmt.Errorf("store %s is still in use", n))
 		}
 		err = errors.Join(err, d.closeStore(n, e.engine, flush && !e.inUse))
+		if e.inUse {
+			d.touch(n, time.Now())
+		} else {
+			d.touch(n, e.idleSince)
+		}
 	}
 	d.budget.Close()
 	// Last: another process may use the files from here on.

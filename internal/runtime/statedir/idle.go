@@ -19,6 +19,7 @@ func (d *Directory) CloseIdle(now time.Time) error {
 		engine := entry.engine
 		if old := now.Sub(entry.idleSince) >= IdleTime; old {
 			err = errors.Join(err, d.closeStore(n, engine, true))
+			d.touch(n, entry.idleSince)
 			engine = nil
 		} else {
 			_ = engine.Flush(false)

@@ -315,8 +315,11 @@ func (w *Worker) returnTasks() {
 			remaining = append(remaining, active)
 			continue
 		}
+		settled := !active.undo && active.err == nil
 		err := w.closeTask(active)
-		w.cfg.Report(Report{Worker: w.cfg.ID, Task: active.ID, Kind: Released, Err: err})
+		w.cfg.Report(Report{
+			Worker: w.cfg.ID, Task: active.ID, Kind: Released, Err: err, Settled: settled && err == nil,
+		})
 	}
 	clear(w.tasks[len(remaining):])
 	w.tasks = remaining

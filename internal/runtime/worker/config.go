@@ -70,6 +70,8 @@ type Report struct {
 	Task   graph.TaskID // of Adopted, Released, Failed and Damaged
 	Kind   Kind
 	Err    error
+	// Settled, of Released: the stores have what their changelogs have up to the positions, and nothing else.
+	Settled bool
 }
 
 // Kind is the kind of a Report.

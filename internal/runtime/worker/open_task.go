@@ -416,10 +416,20 @@ func (o *Opener) Open(ctx context.Context, opening *Opening, id graph.TaskID) (h
 			o.ReleaseStores(handover)
 		}
 	}()
+	if err := o.openStores(ctx, opening, &handover); err != nil {
+		return handover, err
+	}
+	return handover, o.restore(ctx, opening, slices.Concat(handover.Logs, handover.Sources))
+}
+
+// openStores acquires the stores of a task. What it has acquired is in handover, also when it fails.
+func (o *Opener) openStores(ctx context.Context, opening *Opening, handover *Handover) error {
+	id := handover.ID
+	opened := opening.Tasks[id]
 	for _, graphStore := range opening.Graph.Subtopologies[id.Subtopology].Stores {
 		engine, err := o.AcquireStore(graphStore, id.Partition, handover.MemoryWanted)
 		if err != nil {
-			return handover, fmt.Errorf("open store %q partition %d: %w", graphStore.Name, id.Partition, err)
+			return fmt.Errorf("open store %q partition %d: %w", graphStore.Name, id.Partition, err)
 		}
 		handover.Engines[graphStore.Name] = engine // before anything else can fail: ReleaseStores goes by handover
 		if file, ok := engine.(storage.Damageable); ok {
@@ -433,7 +443,7 @@ func (o *Opener) Open(ctx context.Context, opening *Opening, id graph.TaskID) (h
 			engine = changelog.LimitRows(engine, opening.bounds[tp].Config, plain)
 		}
 		if engine, err = segmented.Wrap(graphStore, engine); err != nil {
-			return handover, fmt.Errorf("open store %q partition %d: %w", graphStore.Name, id.Partition, err)
+			return fmt.Errorf("open store %q partition %d: %w", graphStore.Name, id.Partition, err)
 		}
 		handover.Engines[graphStore.Name] = engine
 		if hasChangelog {
@@ -449,12 +459,12 @@ func (o *Opener) Open(ctx context.Context, opening *Opening, id graph.TaskID) (h
 				Store:          graphStore.Name, Engine: engine,
 			}
 			if source.DecodeRow, err = task.NewRowDecoder(ctx, opening.Graph, graphStore, o.Policies, nil); err != nil {
-				return handover, fmt.Errorf("open store %q partition %d: %w", graphStore.Name, id.Partition, err)
+				return fmt.Errorf("open store %q partition %d: %w", graphStore.Name, id.Partition, err)
 			}
 			handover.Sources = append(handover.Sources, source)
 		}
 	}
-	return handover, o.restore(ctx, opening, slices.Concat(handover.Logs, handover.Sources))
+	return nil
 }
 
 // committedChangelog returns what the committed offsets of a task say of a store's changelog. The
@@ -514,7 +524,7 @@ const largeRestore = 50_000
 
 func remainingOffsets(opening *Opening, logs []*changelog.Log) (n int64) {
 	for _, l := range logs {
-		c, ok := l.Engine.Checkpoint()
+		c, ok := l.Engine.Position()
 		n += opening.bounds[l.TopicPartition].Remaining(c, ok)
 	}
 	return n

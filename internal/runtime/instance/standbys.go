@@ -1,0 +1,230 @@
+package instance
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/runtime/group"
+	"github.com/millstream-go/millstream/internal/runtime/standby"
+	"github.com/millstream-go/millstream/internal/runtime/topics"
+	"github.com/millstream-go/millstream/internal/runtime/worker"
+)
+
+// StandbyInfo describes a standby of a store partition.
+type StandbyInfo struct {
+	Task          string
+	Store         string
+	Partition     int32
+	Position, End int64
+	Lag           int64
+	Records       int64
+	WarmUp        bool
+}
+
+// StandbyUpdate is an event of a standby.
+type StandbyUpdate struct {
+	StandbyInfo
+	Event   StandbyEvent
+	Applied int
+}
+
+// StandbyEvent is what has happened to a standby.
+type StandbyEvent int
+
+// The events.
+const (
+	StandbyStarted StandbyEvent = iota
+	StandbyLoaded
+	StandbyPromoted
+	StandbyMigrated
+)
+
+// openFetcher is a fetcher that is opened when it is needed first: most Apps have no standbys.
+type openFetcher struct {
+	mu      sync.Mutex
+	fetcher kafka.Fetcher
+	closed  bool
+}
+
+// get returns the fetcher, and opens it before if it has to.
+func (o *openFetcher) get(open func() (kafka.Fetcher, error)) (f kafka.Fetcher, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil, errStopped
+	}
+	if o.fetcher == nil {
+		o.fetcher, err = open()
+	}
+	return o.fetcher, err
+}
+
+func (o *openFetcher) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if o.fetcher != nil {
+		o.fetcher.Close()
+	}
+}
+
+// newStandbys makes the set of standbys, which is empty until the group wants one here.
+func (inst *Instance) newStandbys() *standby.Set {
+	fetcher := &openFetcher{}
+	inst.closers = append(inst.closers, fetcher.close)
+	cfg := standby.Config{
+		Open: func(ctx context.Context, t topics.Task, memoryWanted *atomic.Bool) (worker.StandbyStores, error) {
+			return inst.opener.OpenStandby(ctx, inst.group.Deployment(), inst.graph, t, memoryWanted)
+		},
+		Release: func(stores worker.StandbyStores, settled, promoted bool) {
+			inst.releaseStores(stores.Handover, settled, promoted)
+		},
+		Fetcher: func() (kafka.Fetcher, error) { return fetcher.get(inst.newFetcher) },
+		Ends: func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]int64, error) {
+			if len(tps) == 0 {
+				return nil, nil
+			}
+			return inst.admin.ListOffsets(ctx, kafka.ReadUncommitted, latestOf(tps))
+		},
+		Committed:  inst.committedOffsets,
+		Background: inst.background,
+		CaughtUp: func(id graph.TaskID) {
+			inst.cfg.Logger.Info("millstream: a task has warmed up here, and may move", "task", id.String())
+			inst.group.Rejoin("task " + id.String() + " has warmed up")
+		},
+		Hook: inst.hook, Logger: inst.cfg.Logger,
+	}
+	if notify := inst.cfg.Observer.Standby; notify != nil {
+		cfg.Update = func(u standby.Update) { notify(standbyUpdate(u)) }
+	}
+	return standby.New(cfg)
+}
+
+func latestOf(tps []kafka.TopicPartition) map[kafka.TopicPartition]int64 {
+	out := make(map[kafka.TopicPartition]int64, len(tps))
+	for _, tp := range tps {
+		out[tp] = kafka.Latest
+	}
+	return out
+}
+
+// committedOffsets returns the group's committed offsets of partitions, of those that have one.
+func (inst *Instance) committedOffsets(
+	ctx context.Context, tps []kafka.TopicPartition,
+) (map[kafka.TopicPartition]int64, error) {
+	if len(tps) == 0 {
+		return nil, nil
+	}
+	found, err := inst.offsets.Fetch(ctx, inst.cfg.ApplicationID, tps)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[kafka.TopicPartition]int64, len(tps))
+	for tp, meta := range found {
+		if meta.Offset >= 0 {
+			out[tp] = meta.Offset
+		}
+	}
+	return out, nil
+}
+
+func standbyUpdate(u standby.Update) StandbyUpdate {
+	out := StandbyUpdate{StandbyInfo: standbyInfo(u.Info), Event: StandbyLoaded, Applied: u.Applied}
+	switch {
+	case u.Started:
+		out.Event = StandbyStarted
+	case u.Ended && u.Reason == standby.Promoted:
+		out.Event = StandbyPromoted
+	case u.Ended:
+		out.Event = StandbyMigrated
+	}
+	return out
+}
+
+func standbyInfo(i standby.Info) StandbyInfo {
+	return StandbyInfo{
+		Task: i.Task.String(), Store: i.Store, Partition: i.Partition, Position: i.Position, End: i.End, Lag: i.Lag(),
+		Records: i.Records, WarmUp: i.WarmUp,
+	}
+}
+
+// Standbys returns the standbys of this member, by task and store. Safe for use by several goroutines.
+func (inst *Instance) Standbys() []StandbyInfo {
+	infos := inst.standbys.Infos()
+	out := make([]StandbyInfo, len(infos))
+	for i, info := range infos {
+		out[i] = standbyInfo(info)
+	}
+	return out
+}
+
+// releaseStores returns the stores of a task or a standby. settled reports that their positions can be trusted;
+// inMemory has stores in memory stay open, for who acquires them soon.
+func (inst *Instance) releaseStores(h worker.Handover, settled, inMemory bool) {
+	if !settled {
+		inst.opener.ReleaseStores(h)
+		return
+	}
+	for name := range h.Engines {
+		inst.stores.releaseSettled(name, h.ID.Partition, inMemory)
+	}
+}
+
+// Standbys implements group.Handler.
+func (m *taskManager) Standbys(wanted []group.Standby) {
+	m.todo.Put(func() {
+		m.wantedStandbys = map[graph.TaskID]group.Standby{}
+		for _, w := range wanted {
+			m.wantedStandbys[w.Task.ID] = w
+		}
+		m.startStandbys()
+	})
+}
+
+// startStandbys starts the standbys that are wanted and ends those that are not. The stores of a task that is still
+// here are in use: its standby begins when it is forgotten.
+func (m *taskManager) startStandbys() {
+	for id := range m.standbys {
+		if _, ok := m.wantedStandbys[id]; !ok {
+			m.inst.standbys.Stop(id, standby.Migrated)
+			delete(m.standbys, id)
+		}
+	}
+	if m.inst.failing() || m.inst.stopping.Load() {
+		return
+	}
+	for id, w := range m.wantedStandbys {
+		if m.tasks[id] == nil {
+			m.standbys[id] = true
+			m.inst.standbys.Start(w)
+		}
+	}
+}
+
+// promote ends the standbys of tasks that are to run here. The function that it returns waits until their stores are
+// free; nil: there were none.
+func (m *taskManager) promote(tasks []topics.Task) (await func(ctx context.Context)) {
+	var released []<-chan struct{}
+	for _, t := range tasks {
+		delete(m.wantedStandbys, t.ID)
+		if m.standbys[t.ID] {
+			released = append(released, m.inst.standbys.Stop(t.ID, standby.Promoted))
+			delete(m.standbys, t.ID)
+		}
+	}
+	if released == nil {
+		return nil
+	}
+	return func(ctx context.Context) {
+		for _, ch := range released {
+			select {
+			case <-ch:
+			case <-m.inst.standbys.Done():
+			case <-ctx.Done():
+			}
+		}
+	}
+}

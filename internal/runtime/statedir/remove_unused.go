@@ -1,0 +1,56 @@
+package statedir
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"github.com/millstream-go/millstream/internal/storage/lsm"
+)
+
+// RemoveUnused removes the files of closed stores that were last used before a time, and for which unneeded says
+// so. It returns the stores whose files it has removed. What was moved aside, since it was damaged, stays.
+func (d *Directory) RemoveUnused(before time.Time, unneeded func(Name) bool) (removed []Name, err error) {
+	names, err := d.List()
+	errs := []error{err}
+	for _, n := range names {
+		if !unneeded(n) {
+			continue
+		}
+		info, err := os.Stat(d.storePath(n))
+		if err != nil || !info.ModTime().Before(before) {
+			errs = append(errs, err)
+			continue
+		}
+		if !d.reserveClosed(n) {
+			continue
+		}
+		err = lsm.Remove(d.storePath(n))
+		d.mu.Lock()
+		delete(d.stores, n)
+		d.mu.Unlock()
+		if errs = append(errs, err); err == nil {
+			removed = append(removed, n)
+		}
+	}
+	return removed, errors.Join(errs...)
+}
+
+// reserveClosed marks a closed store as in use, so that no task opens it meanwhile. It reports false for one that is open.
+func (d *Directory) reserveClosed(n Name) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.stores[n] != nil {
+		return false
+	}
+	d.stores[n] = &openStore{kind: OnDisk, inUse: true}
+	return true
+}
+
+// touch notes in the time of a store's directory when it was used last.
+func (d *Directory) touch(n Name, now time.Time) {
+	if d.path != "" {
+		// A store without files has no directory. Where it fails, the time is that of the last flush.
+		_ = os.Chtimes(d.storePath(n), now, now)
+	}
+}

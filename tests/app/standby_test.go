@@ -1,0 +1,227 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream"
+	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/testdriver/broker"
+	"github.com/millstream-go/millstream/topology"
+)
+
+// mortal is a member that can be killed: it dies at its next crash point, and leaves neither its group nor its files in order.
+type mortal struct {
+	*member
+	mu   sync.Mutex
+	dead bool
+	at   crashpoint.Point // where it dies by itself
+	met  chan struct{}
+}
+
+func startMortal(t *testing.T, top *topology.Topology, cfg millstream.Config, at crashpoint.Point) *mortal {
+	t.Helper()
+	app, err := millstream.New(top, cfg)
+	require.NoError(t, err)
+	m := &mortal{at: at, met: make(chan struct{})}
+	ctx, cancel := context.WithCancel(crashpoint.With(noSync(t.Context()), m.point))
+	m.member = &member{App: app, t: t, cancel: cancel, done: make(chan error, 1)}
+	go func() { m.done <- app.Run(ctx) }()
+	return m
+}
+
+func (m *mortal) point(p crashpoint.Point) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p == m.at && !m.dead {
+		m.dead = true
+		close(m.met)
+	}
+	if m.dead {
+		panic(crashpoint.Dead)
+	}
+}
+
+// kill has it die at whatever crash point it meets next; a record makes it meet one.
+func (m *mortal) kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dead = true
+}
+
+func tasksOf(infos []millstream.StandbyInfo) (out []string) {
+	for _, i := range infos {
+		out = append(out, i.Task)
+	}
+	return out
+}
+
+// updates collects the events of standbys.
+type updates struct {
+	mu  sync.Mutex
+	all []millstream.StandbyUpdate
+}
+
+func (u *updates) add(x millstream.StandbyUpdate) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.all = append(u.all, x)
+}
+
+func (u *updates) count(e millstream.StandbyEvent) (n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, x := range u.all {
+		if x.Event == e {
+			n++
+		}
+	}
+	return n
+}
+
+// A member that dies leaves tasks of which the other has standbys: it restores next to nothing, and counts on.
+func TestStandby_FailoverRestoresOnlyWhatIsMissing(t *testing.T) {
+	for name, opts := range map[string][]store.Option{"on disk": nil, "in memory": {store.InMemory()}} {
+		for _, guarantee := range []millstream.Guarantee{millstream.AtLeastOnce, millstream.ExactlyOnce} {
+			t.Run(fmt.Sprint(name, " ", guarantee), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { failover(t, guarantee, opts...) })
+			})
+		}
+	}
+}
+
+func failover(t *testing.T, guarantee millstream.Guarantee, opts ...store.Option) {
+	r := rand.New(rand.NewPCG(3, 4))
+	b := broker.Start(t, broker.Virtual(), broker.Topic("in", 4), broker.Topic("counts", 4))
+	top := simple(t, opts...)
+	sum := map[string]int64{}
+	var events updates
+	cfg := func() millstream.Config {
+		c := config(t, b)
+		c.Standbys, c.Guarantee, c.SessionTimeout, c.Events.Standby = 1, guarantee, 6*time.Second, events.add
+		return c
+	}
+	first := startMortal(t, top, cfg(), 0)
+	writeWords(t, b, r, 2000, sum)
+	time.Sleep(10 * time.Second)
+	second := start(t, top, cfg())
+	time.Sleep(20 * time.Second)
+	for range 20 {
+		writeWords(t, b, r, 100, sum)
+		time.Sleep(time.Second)
+	}
+	require.Len(t, first.Tasks(), 2)
+	require.Len(t, second.Tasks(), 2)
+	require.ElementsMatch(t, names(first.Tasks()), tasksOf(second.Standbys()), "each has standbys of the other's tasks")
+	require.ElementsMatch(t, names(second.Tasks()), tasksOf(first.Standbys()))
+	for _, info := range second.Standbys() {
+		assert.LessOrEqual(t, info.Lag, int64(1), "%v", info)
+		assert.Positive(t, info.Position)
+		assert.False(t, info.WarmUp)
+	}
+	restored := second.Stats().Restored
+	promoted := events.count(millstream.StandbyPromoted)
+	first.kill()
+	writeWords(t, b, r, 100, sum)
+	require.ErrorIs(t, <-first.done, crashpoint.Dead)
+	time.Sleep(12 * time.Second)
+	assert.Len(t, second.Tasks(), 4)
+	assert.Equal(t, promoted+2, events.count(millstream.StandbyPromoted))
+	assert.LessOrEqual(t, second.Stats().Restored-restored, int64(60), "what the standbys have is not read again")
+	writeWords(t, b, r, 100, sum)
+	time.Sleep(3 * time.Second)
+	got := latest(t, b, "counts")
+	for w, n := range sum {
+		assert.GreaterOrEqual(t, got[w], n, w)
+		if guarantee == millstream.ExactlyOnce {
+			assert.Equal(t, n, got[w], w)
+		}
+	}
+	second.stop()
+	assert.Equal(t, got, latest(t, b, "app-counts-changelog"))
+	assert.Empty(t, second.Standbys())
+}
+
+// Kill points of a promotion: another member, without standbys, goes on from whatever is in the files.
+func TestStandby_KilledDuringPromotion(t *testing.T) {
+	for _, p := range crashpoint.StandbyPoints() {
+		t.Run(p.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(uint64(p), 4))
+				b := broker.Start(t, broker.Virtual(), broker.Topic("in", 4), broker.Topic("counts", 4))
+				top := simple(t)
+				sum := map[string]int64{}
+				cfg := func() millstream.Config {
+					c := config(t, b)
+					c.Standbys, c.SessionTimeout = 1, 6*time.Second
+					return c
+				}
+				first := start(t, top, cfg())
+				writeWords(t, b, r, 500, sum)
+				time.Sleep(10 * time.Second)
+				second := cfg()
+				victim := startMortal(t, top, second, p)
+				time.Sleep(15 * time.Second)
+				writeWords(t, b, r, 500, sum)
+				time.Sleep(5 * time.Second)
+				first.stop()
+				<-victim.met
+				require.ErrorIs(t, <-victim.done, crashpoint.Dead)
+				time.Sleep(10 * time.Second) // the session of the dead
+				last := start(t, top, second)
+				writeWords(t, b, r, 100, sum)
+				time.Sleep(15 * time.Second)
+				last.stop()
+				assert.GreaterOrEqual(t, len(latest(t, b, "counts")), len(sum))
+				got := latest(t, b, "counts")
+				for w, n := range sum {
+					assert.GreaterOrEqual(t, got[w], n, w)
+				}
+				assert.Equal(t, got, latest(t, b, "app-counts-changelog"))
+			})
+		})
+	}
+}
+
+// A task does not move to a member that would have to restore much, and never stops: the member warms up first.
+func TestStandby_TaskWarmsUpBeforeItMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 4), broker.Topic("counts", 4))
+		var events updates
+		cfg := func() millstream.Config {
+			c := config(t, b)
+			c.AcceptableLag, c.Events.Standby = 100, events.add
+			return c
+		}
+		first := start(t, simple(t), cfg())
+		for i := range 8 {
+			write(t, b, "in", 1000*i, 1000)
+		}
+		time.Sleep(10 * time.Second)
+		second := start(t, simple(t), cfg())
+		time.Sleep(30 * time.Second)
+		assert.Len(t, first.Tasks(), 2)
+		assert.Len(t, second.Tasks(), 2)
+		assert.Equal(t, 2, events.count(millstream.StandbyPromoted), "%v", events.all)
+		assert.LessOrEqual(t, second.Stats().Restored, int64(200))
+		assert.Empty(t, first.Standbys(), "none are configured")
+		second.stop()
+		first.stop()
+	})
+}
+
+func TestStandby_ConfigIsChecked(t *testing.T) {
+	_, err := millstream.New(upper(t), millstream.Config{ApplicationID: "app", Brokers: []string{"a:1"}, Standbys: -1, AcceptableLag: -1})
+	require.ErrorContains(t, err, "Config.Standbys is -1")
+	assert.True(t, strings.Contains(err.Error(), "Config.AcceptableLag is -1"))
+}
