@@ -187,6 +187,15 @@ func (w *world) crashAt(s step) {
 		} else {
 			w.start(w.idle())
 		}
+	case crashpoint.StandbyHalf, crashpoint.PromotionBegin, crashpoint.PromotionDone:
+		for len(w.live) < 2 {
+			w.start(w.idle())
+		}
+		pass(8 * time.Second) // each has standbys of the others' tasks
+		w.crash.arm(s.point, 1)
+		if s.point != crashpoint.StandbyHalf {
+			w.any().cancel()
+		}
 	case crashpoint.StopSettled, crashpoint.AbortOpen:
 		w.crash.arm(s.point, 1)
 		w.any().cancel()

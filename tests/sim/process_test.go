@@ -54,7 +54,9 @@ func (w *world) start(m *machine) *process {
 		w: w, m: m, name: fmt.Sprintf("%s.%d", m.name, m.runs), net: newNetwork(w, w.latency),
 		died: make(chan struct{}), done: make(chan struct{}), since: map[string]time.Time{},
 	}
+	standbys, acceptableLag := w.plan.standbys()
 	app, err := millstream.New(p.build(), millstream.Config{
+		Standbys: standbys, AcceptableLag: acceptableLag,
 		ApplicationID: application, Brokers: w.b.Brokers(), Dialer: p.net.dial, StateDir: m.dir, ClientID: p.name,
 		Workers: w.workers, Guarantee: w.plan.guarantee, CommitInterval: w.commitInterval, SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeatInterval,
 		RebalanceTimeout: 15 * time.Second, MemoryBudget: 2 << 20, Logger: slog.New(&journal{p: p}),

@@ -104,7 +104,9 @@ func (s step) String() string {
 
 func (p plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, %v, gentle %t, opening: %v\n", p.seed, p.guarantee, p.gentle, p.opening)
+	number, lag := p.standbys()
+	fmt.Fprintf(&b, "seed %d, %v, gentle %t, standbys %d, acceptable lag %d, opening: %v\n", p.seed, p.guarantee, p.gentle,
+		number, lag, p.opening)
 	for _, s := range p.steps {
 		fmt.Fprintln(&b, s)
 	}
@@ -210,10 +212,25 @@ func cells(key kmsg.Key, errs ...*kerr.Error) []step {
 
 // allPoints are the crash points that an App passes.
 func allPoints(g millstream.Guarantee) []crashpoint.Point {
+	all := append(crashpoint.Points(), crashpoint.StandbyPoints()...)
 	if g == millstream.ExactlyOnce {
-		return append(crashpoint.Points(), crashpoint.TransactionPoints()...)
+		return append(all, crashpoint.TransactionPoints()...)
 	}
-	return crashpoint.Points()
+	return all
+}
+
+// standbys returns how many standbys the tasks of a history have: those of one in three have none, unless a process is to
+// die at a point that only Apps with standbys pass. The lag that is acceptable is small in every other one, so that tasks
+// warm up before they move.
+func (p plan) standbys() (number int, acceptableLag int64) {
+	number, acceptableLag = int(p.seed%3), 10_000
+	if slices.ContainsFunc(p.steps, func(s step) bool { return slices.Contains(crashpoint.StandbyPoints(), s.point) }) {
+		number = max(number, 1)
+	}
+	if p.seed/3%2 == 0 {
+		acceptableLag = 5
+	}
+	return number, acceptableLag
 }
 
 // points are the crash points that any history can meet.

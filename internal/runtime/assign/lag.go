@@ -51,15 +51,14 @@ func (m *member) lag(s *candidate, partition int32, owners ownership, o *Options
 		return unknownLag
 	}
 	total := int64(0)
-	for i, store := range s.Stores {
-		logs, has := o.Changelogs[store]
-		if !has {
+	for i, logs := range s.changelogs(o) {
+		if logs == nil {
 			continue
 		}
-		if int(partition) >= len(logs) || !logs[partition].Known {
+		if logs := *logs; int(partition) >= len(logs) || !logs[partition].Known {
 			return unknownLag
 		}
-		at, log := int64(-1), logs[partition]
+		at, log := int64(-1), (*logs)[partition]
 		if i < len(offsets) {
 			at = offsets[i]
 		}
@@ -96,10 +95,21 @@ func (m *member) decodePositions() {
 	}
 }
 
+// changelogs returns the changelogs of the stores of the sub-topology, in their order; nil for stores that have none.
+// They are looked up once: a lag is computed for each task and several members.
+func (s *candidate) changelogs(o *Options) []*[]LogBounds {
+	if s.logs == nil {
+		s.logs = make([]*[]LogBounds, len(s.Stores))
+		for i, store := range s.Stores {
+			if logs, ok := o.Changelogs[store]; ok {
+				s.logs[i] = &logs
+			}
+		}
+	}
+	return s.logs
+}
+
 // restorable reports whether a store of the sub-topology has a changelog.
 func (s *candidate) restorable(o *Options) bool {
-	return slices.ContainsFunc(s.Stores, func(store string) bool {
-		_, ok := o.Changelogs[store]
-		return ok
-	})
+	return slices.ContainsFunc(s.changelogs(o), func(logs *[]LogBounds) bool { return logs != nil })
 }

@@ -50,7 +50,7 @@ func (p *placement) placeActive(s *candidate, partition int32, target *member) *
 		return target
 	}
 	owner := p.owners.tasks[task{s.number, partition}]
-	best := p.best(s, partition)
+	best := p.best(s, partition, target)
 	switch {
 	// Nobody knows better: the task begins, or stays.
 	case owner == target && (targetLag == unknownLag || lag(best) > p.AcceptableLag):
@@ -75,21 +75,15 @@ func (p *placement) placeActive(s *candidate, partition int32, target *member) *
 }
 
 // best returns who should run a task if balance did not matter: of those whose lag is acceptable whoever has least to
-// do, and if there are none, whoever has the smallest lag.
-func (p *placement) best(s *candidate, partition int32) *member {
-	var best *member
-	var bestLag int64
-	for _, m := range s.runners {
+// do, and if there are none, whoever has the smallest lag. Members that have nothing of it are no better than the target.
+func (p *placement) best(s *candidate, partition int32, target *member) *member {
+	best := target
+	bestLag := target.lag(s, partition, p.owners, p.Options)
+	for _, m := range s.holders[partition] {
 		lag := m.lag(s, partition, p.owners, p.Options)
-		if best == nil {
-			best, bestLag = m, lag
-			continue
-		}
-		var order int
+		order := cmp.Compare(lag, bestLag)
 		if accept := p.AcceptableLag; lag <= accept && bestLag <= accept {
-			order = cmp.Or(compareLoad(m.assigned, m, best.assigned, best), cmp.Compare(lag, bestLag))
-		} else {
-			order = cmp.Compare(lag, bestLag)
+			order = cmp.Or(compareLoad(m.assigned, m, best.assigned, best), order)
 		}
 		if order < 0 {
 			best, bestLag = m, lag
@@ -113,12 +107,22 @@ func (p *placement) placeStandbys(subs []*candidate) {
 	quota := p.standbyQuota(subs)
 	for _, s := range subs {
 		s.standbys = make([][]*member, len(s.targets))
+		for partition, active := range s.targets {
+			for active != nil && len(s.standbys[partition]) < p.Standbys && p.retainStandby(s, int32(partition), quota) {
+			}
+		}
 	}
-	for _, holders := range []bool{true, false} {
-		for _, s := range subs {
-			for partition, active := range s.targets {
-				for active != nil && len(s.standbys[partition]) < p.Standbys && p.placeStandby(s, int32(partition), holders, quota) {
+	for _, s := range subs {
+		racks := newRacks(s, quota)
+		for partition, active := range s.targets {
+			for active != nil && len(s.standbys[partition]) < p.Standbys {
+				chosen := s.chosen(int32(partition))
+				m := racks.take(chosen)
+				if m == nil {
+					break
 				}
+				p.addStandby(s, int32(partition), m, quota)
+				racks.put(m)
 			}
 		}
 	}
@@ -131,29 +135,44 @@ func (p *placement) placeStandbys(subs []*candidate) {
 	}
 }
 
-// placeStandby places one more standby of a task, and reports whether it did. With holders it does only if who suits
-// best has it already.
-func (p *placement) placeStandby(s *candidate, partition int32, holders bool, quota map[*member]int) bool {
+// chosen returns who has a task and its standbys.
+func (s *candidate) chosen(partition int32) []*member {
+	return append([]*member{s.targets[partition]}, s.standbys[partition]...)
+}
+
+func (p *placement) addStandby(s *candidate, partition int32, m *member, quota map[*member]int) {
+	quota[m]--
+	m.standbyCount++
+	s.standbys[partition] = append(s.standbys[partition], m)
+}
+
+// retainStandby places one more standby of a task with a member that has it already, and reports whether it did. In the
+// rack of the others it stays only if there is no other rack.
+func (p *placement) retainStandby(s *candidate, partition int32, quota map[*member]int) bool {
 	key := task{s.number, partition}
-	chosen := append([]*member{s.targets[partition]}, s.standbys[partition]...)
+	chosen := s.chosen(partition)
 	var best *member
-	var bestRank standbyRank
-	for _, m := range s.runners {
-		if !m.subscription.Standby || sharesProcess(m, chosen) {
+	for _, m := range s.holders[partition] {
+		if !m.subscription.Standby || quota[m] <= 0 || sharesProcess(m, chosen) || !p.hasState(m, s, key) {
 			continue
 		}
-		rank := standbyRank{sameRack: sharesRack(m, chosen), has: quota[m] > 0 && p.hasState(m, s, key), full: quota[m] <= 0}
-		if best == nil || rank.compare(bestRank, m, best) < 0 {
-			best, bestRank = m, rank
+		if sharesRack(m, chosen) && s.hasOtherRack(chosen) {
+			continue
+		}
+		if best == nil || compareLoad(m.standbyCount, m, best.standbyCount, best) < 0 {
+			best = m
 		}
 	}
-	if best == nil || holders && !bestRank.has {
+	if best == nil {
 		return false
 	}
-	quota[best]--
-	best.standbyCount++
-	s.standbys[partition] = append(s.standbys[partition], best)
+	p.addStandby(s, partition, best, quota)
 	return true
+}
+
+// hasOtherRack reports whether a member in a rack of its own could have one more standby.
+func (s *candidate) hasOtherRack(chosen []*member) bool {
+	return slices.ContainsFunc(s.racks, func(m *member) bool { return !sharesRack(m, chosen) })
 }
 
 // hasState reports whether a member has a standby of a task, runs it, or has what it had when it did either.
@@ -163,14 +182,6 @@ func (p *placement) hasState(m *member, s *candidate, key task) bool {
 	}
 	_, listed := m.positions[key]
 	return listed && m.lag(s, key.partition, p.owners, p.Options) <= p.AcceptableLag
-}
-
-// standbyRank is how well a member suits for a standby.
-type standbyRank struct{ sameRack, has, full bool }
-
-func (r standbyRank) compare(other standbyRank, m, than *member) int {
-	return cmp.Or(compareBool(r.sameRack, other.sameRack), compareBool(other.has, r.has), compareBool(r.full, other.full),
-		compareLoad(m.standbyCount, m, than.standbyCount, than), cmp.Compare(m.id, than.id))
 }
 
 // compareBool puts false first.
@@ -245,6 +256,7 @@ func (s *candidate) standbysOf(partition int32) []*member {
 func place(members []*member, owners ownership, subs []*candidate, o *Options) {
 	p := &placement{Options: o, members: members, owners: owners}
 	var stateful []*candidate
+	p.findHolders(subs)
 	for _, s := range subs {
 		if o.Changelogs != nil && s.Stateful() && s.restorable(o) {
 			stateful = append(stateful, s)
@@ -264,6 +276,43 @@ func place(members []*member, owners ownership, subs []*candidate, o *Options) {
 	}
 	p.placeWarmUps()
 	p.findUnneeded(stateful)
+}
+
+// findHolders finds who has state of the tasks of the sub-topologies.
+func (p *placement) findHolders(subs []*candidate) {
+	byNumber := map[int32]*candidate{}
+	for _, s := range subs {
+		byNumber[s.number] = s
+		s.holders = make([][]*member, len(s.targets))
+		var seen []string
+		for _, m := range s.runners {
+			if rack := m.subscription.Rack; m.subscription.Standby && !slices.Contains(seen, rack) {
+				seen, s.racks = append(seen, rack), append(s.racks, m)
+			}
+		}
+	}
+	for _, m := range p.members {
+		add := func(key task) {
+			s := byNumber[key.sub]
+			if s == nil || key.partition < 0 || int(key.partition) >= len(s.holders) {
+				return
+			}
+			if at := &s.holders[key.partition]; len(*at) == 0 || (*at)[len(*at)-1] != m {
+				*at = append(*at, m)
+			}
+		}
+		for key := range m.standbys {
+			add(key)
+		}
+		for key := range m.positions {
+			add(key)
+		}
+		for _, t := range m.subscription.Owned {
+			if key, ok := m.task(t); ok && p.owners.tasks[key] == m {
+				add(key)
+			}
+		}
+	}
 }
 
 // findUnneeded finds the state that members have of tasks which are somewhere else, and which somebody else has.

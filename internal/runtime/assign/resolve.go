@@ -19,6 +19,10 @@ type candidate struct {
 	// targets is, by partition, who is to run it, and standbys who is to have a standby of it.
 	targets  []*member
 	standbys [][]*member
+	// holders are, by partition, the members that have some of its state, or run it, in the order of members.
+	holders [][]*member
+	racks   []*member      // one member of each rack that can have standbys
+	logs    []*[]LogBounds // of Stores; see changelogs
 }
 
 // tasks returns how many tasks the sub-topology has: one per partition of its largest topic.

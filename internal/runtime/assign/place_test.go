@@ -1,0 +1,366 @@
+package assign
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream/internal/graph"
+)
+
+// stores is a group whose members have state: what they run they have, what they restore or copy they get step by step.
+type stores struct {
+	*world
+	r    *rand.Rand
+	subs []Subtopology
+	// has is, by member and task, the position that the member has in the changelog of the task's only store.
+	has     map[string]map[graph.TaskID]int64
+	running map[string]map[graph.TaskID]bool
+	copies  map[string][]graph.TaskID
+	warm    map[string][]graph.TaskID
+}
+
+const acceptable = 10
+
+func newStores(t *testing.T, r *rand.Rand, standbys int) *stores {
+	s := &stores{world: newWorld(t, map[string]int{}), r: r, has: map[string]map[graph.TaskID]int64{}, running: map[string]map[graph.TaskID]bool{},
+		copies: map[string][]graph.TaskID{}, warm: map[string][]graph.TaskID{}}
+	s.options = Options{Standbys: standbys, AcceptableLag: acceptable, Changelogs: map[string][]LogBounds{}}
+	for i := range 1 + r.IntN(3) {
+		topic := fmt.Sprintf("t%d", i)
+		s.partitions[topic] = 1 + r.IntN(8)
+		sub := Subtopology{Topics: []string{topic}}
+		if i == 0 || r.IntN(3) > 0 {
+			sub.Stores = []string{fmt.Sprintf("s%d", i)}
+			logs := make([]LogBounds, s.partitions[topic])
+			for p := range logs {
+				logs[p] = LogBounds{End: int64(r.IntN(3) * 1000), Known: true}
+			}
+			s.options.Changelogs[sub.Stores[0]] = logs
+		}
+		s.subs = append(s.subs, sub)
+	}
+	return s
+}
+
+func (s *stores) add(id, rack string) {
+	s.join(id, 1, s.subs...)
+	m := s.members[id]
+	m.Standby, m.Changes, m.Rack = true, true, rack
+	copy(m.Process[:], id)
+	s.members[id] = m
+	s.has[id], s.running[id] = map[graph.TaskID]int64{}, map[graph.TaskID]bool{}
+}
+
+func (s *stores) remove(id string) {
+	delete(s.members, id)
+	delete(s.has, id)
+	delete(s.running, id)
+	delete(s.copies, id)
+	delete(s.warm, id)
+}
+
+func (s *stores) end(id graph.TaskID) int64 {
+	return s.options.Changelogs[s.subs[id.Subtopology].Stores[0]][id.Partition].End
+}
+
+func (s *stores) stateful(id graph.TaskID) bool { return s.subs[id.Subtopology].Stateful() }
+
+// lagOf is what the leader is to know of a member.
+func (s *stores) lagOf(member string, id graph.TaskID) int64 {
+	if s.running[member][id] {
+		return 0
+	}
+	return s.end(id) - s.has[member][id]
+}
+
+// describe has the members say what they have.
+func (s *stores) describe() {
+	for id, m := range s.members {
+		m.Standbys, m.Positions, m.Stored = s.copies[id], nil, nil
+		known := map[graph.TaskID]bool{}
+		for t := range s.has[id] {
+			known[t] = true
+		}
+		for _, t := range m.Owned {
+			known[t] = s.stateful(t)
+		}
+		for _, t := range slices.SortedFunc(maps.Keys(known), graph.TaskID.Compare) {
+			if known[t] && !s.running[id][t] {
+				m.Positions = append(m.Positions, Position{t, []int64{s.has[id][t]}})
+			}
+			if known[t] {
+				m.Stored = append(m.Stored, t)
+			}
+		}
+		s.members[id] = m
+	}
+}
+
+// generation does one generation, checks it, and reports whether another one follows.
+func (s *stores) generation() bool {
+	s.describe()
+	type claim struct {
+		member  string
+		running bool
+	}
+	before, lags := map[graph.TaskID]claim{}, map[string]map[graph.TaskID]int64{}
+	for id, m := range s.members {
+		for _, t := range m.Owned {
+			before[t] = claim{id, s.running[id][t]}
+		}
+		lags[id] = map[graph.TaskID]int64{}
+		for sub := range s.subs {
+			for p := range s.partitions[s.subs[sub].Topics[0]] {
+				if t := (graph.TaskID{Subtopology: sub, Partition: int32(p)}); s.stateful(t) {
+					lags[id][t] = s.lagOf(id, t)
+				}
+			}
+		}
+	}
+	got := Assign(s.members, s.partitions, s.options)
+	again := s.rebalance()
+	least := func(t graph.TaskID) int64 {
+		n := unknownLag
+		for id := range s.members {
+			n = min(n, lags[id][t])
+		}
+		return n
+	}
+	extra := 0
+	for id, a := range got {
+		for _, t := range a.Tasks {
+			if was, owned := before[t]; s.stateful(t) && (!owned || was.member != id) {
+				require.True(s.t, lags[id][t] <= acceptable || lags[id][t] <= least(t), "%v goes to %s, which is %d behind, and another one %d", t, id, lags[id][t], least(t))
+			}
+		}
+		for t, was := range before {
+			if was.member == id && was.running && s.stateful(t) && !slices.Contains(a.Tasks, t) {
+				free := slices.ContainsFunc(slices.Collect(maps.Keys(got)), func(other string) bool { return other != id && lags[other][t] <= acceptable })
+				require.True(s.t, free, "%v leaves %s although nobody has its state", t, id)
+			}
+		}
+		for _, t := range a.Standbys {
+			require.True(s.t, s.stateful(t))
+			require.NotContains(s.t, a.Tasks, t, "a standby beside the task")
+		}
+		require.Len(s.t, slices.Compact(slices.Clone(a.Standbys)), len(a.Standbys))
+		for _, t := range a.WarmUps {
+			require.Contains(s.t, a.Standbys, t)
+			if s.options.Standbys == 0 {
+				extra++
+			}
+		}
+		for _, t := range a.Unneeded {
+			require.NotContains(s.t, a.Tasks, t)
+			require.NotContains(s.t, a.Standbys, t)
+		}
+		s.copies[id], s.warm[id] = a.Standbys, a.WarmUps
+	}
+	require.LessOrEqual(s.t, extra, maxWarmUps)
+	for id, m := range s.members {
+		for t := range s.running[id] {
+			if !slices.Contains(m.Owned, t) {
+				delete(s.running[id], t)
+			}
+		}
+	}
+	return again
+}
+
+// work lets members restore and copy. It reports whether one is to ask for a rebalance.
+func (s *stores) work() (rejoin bool) {
+	for id, m := range s.members {
+		for _, t := range m.Owned {
+			if !s.stateful(t) || s.running[id][t] {
+				continue
+			}
+			if s.has[id][t] += int64(s.r.IntN(1500)); s.has[id][t] >= s.end(t) {
+				s.has[id][t], s.running[id][t] = s.end(t), true
+			}
+		}
+		for _, t := range s.copies[id] {
+			s.has[id][t] = min(s.has[id][t]+int64(s.r.IntN(1500)), s.end(t))
+			rejoin = rejoin || slices.Contains(s.warm[id], t) && s.lagOf(id, t) <= acceptable
+		}
+	}
+	return rejoin
+}
+
+// converge lets members work until nothing moves any more.
+func (s *stores) converge() {
+	for i := 0; ; i++ {
+		require.Less(s.t, i, 400, "no end of rebalances")
+		again := s.generation()
+		for range 4 {
+			again = s.work() || again
+		}
+		idle := true
+		for id, m := range s.members {
+			for _, t := range m.Owned {
+				idle = idle && (!s.stateful(t) || s.running[id][t])
+			}
+			idle = idle && len(s.warm[id]) == 0
+		}
+		if !again && idle {
+			break
+		}
+	}
+	s.checkBalance(s.subs)
+	s.describe()
+	before := fmt.Sprint(s.members, s.copies)
+	generation := s.world.generation
+	require.False(s.t, s.generation())
+	for id, m := range s.members {
+		m.Generation = generation
+		s.members[id] = m
+	}
+	s.describe()
+	require.Equal(s.t, before, fmt.Sprint(s.members, s.copies), "nothing moves without cause")
+	count := map[graph.TaskID]int{}
+	for id, tasks := range s.copies {
+		for _, t := range tasks {
+			count[t]++
+			require.NotContains(s.t, s.members[id].Owned, t)
+		}
+	}
+	for sub := range s.subs {
+		for p := range s.partitions[s.subs[sub].Topics[0]] {
+			t := graph.TaskID{Subtopology: sub, Partition: int32(p)}
+			want := 0
+			if s.stateful(t) {
+				want = min(s.options.Standbys, len(s.members)-1)
+			}
+			require.Equal(s.t, want, count[t], "standbys of %v", t)
+		}
+	}
+}
+
+// Random groups whose members come and die at any time: valid at each step, no task goes to a laggard while somebody else
+// has more of its state, and in the end all is balanced, each task has its standbys, and nothing moves.
+func TestPlace_RandomGroups(t *testing.T) {
+	r := source(t)
+	n := 150
+	if testing.Short() {
+		n = 30
+	}
+	for range n {
+		s := newStores(t, r, r.IntN(3))
+		racks := []string{"", "a", "b"}[:1+r.IntN(3)]
+		for step := range 8 {
+			ids := slices.Sorted(maps.Keys(s.members))
+			if len(ids) == 0 || r.IntN(5) < 3 {
+				s.add(fmt.Sprintf("m%d", step), racks[r.IntN(len(racks))])
+			} else {
+				s.remove(ids[r.IntN(len(ids))])
+			}
+			if len(s.members) == 0 {
+				continue
+			}
+			for _, logs := range s.options.Changelogs {
+				for p := range logs {
+					logs[p].End += int64(r.IntN(20))
+				}
+			}
+			if r.IntN(3) == 0 { // the next one comes before it has settled
+				s.generation()
+				s.work()
+				continue
+			}
+			s.converge()
+		}
+	}
+}
+
+// What cannot be looked up is not known, which is not the same as no lag: what runs stays.
+func TestPlace_UnknownLagMovesNothing(t *testing.T) {
+	s := newStores(t, rand.New(rand.NewPCG(1, 1)), 0)
+	for i := range s.subs {
+		s.subs[i].Stores = []string{"s0"}
+	}
+	s.subs = s.subs[:1]
+	s.partitions["t0"] = 4
+	s.options.Changelogs = map[string][]LogBounds{"s0": {{End: 5, Known: true}, {End: 5, Known: true}, {End: 5, Known: true}, {End: 5, Known: true}}}
+	s.add("m1", "")
+	s.converge()
+	s.add("m2", "")
+	known := s.options.Changelogs
+	s.options.Changelogs = map[string][]LogBounds{"s0": nil}
+	s.describe()
+	got := Assign(s.members, s.partitions, s.options)
+	assert.Len(t, got["m1"].Tasks, 4)
+	assert.Len(t, got["m2"].WarmUps, 2, "they begin meanwhile")
+	s.options.Changelogs = known
+	s.converge()
+	assert.Len(t, s.members["m1"].Owned, 2)
+}
+
+// A member of an earlier version says nothing, and cannot warm up: it gets its tasks as before.
+func TestPlace_EarlierVersion(t *testing.T) {
+	s := newStores(t, rand.New(rand.NewPCG(1, 1)), 1)
+	s.subs = []Subtopology{{Topics: []string{"t0"}, Stores: []string{"s0"}}}
+	s.partitions = map[string]int{"t0": 2}
+	s.options.Changelogs = map[string][]LogBounds{"s0": {{End: 5000, Known: true}, {End: 5000, Known: true}}}
+	s.add("m1", "")
+	s.converge()
+	s.join("old", 1, s.subs...)
+	s.settle()
+	assert.Len(t, s.members["old"].Owned, 1)
+	got := Assign(s.members, s.partitions, s.options)
+	assert.Empty(t, got["old"].Standbys)
+}
+
+// Standbys are on other processes than their task, and in another rack where there is one.
+func TestPlace_Racks(t *testing.T) {
+	s := newStores(t, rand.New(rand.NewPCG(1, 1)), 1)
+	s.subs = []Subtopology{{Topics: []string{"t0"}, Stores: []string{"s0"}}}
+	s.partitions = map[string]int{"t0": 8}
+	s.options.Changelogs = map[string][]LogBounds{"s0": slices.Repeat([]LogBounds{{Known: true}}, 8)}
+	for i, rack := range []string{"a", "a", "b", "b"} {
+		s.add(fmt.Sprintf("m%d", i), rack)
+	}
+	s.converge()
+	rackOf := map[graph.TaskID]string{}
+	for _, m := range s.members {
+		for _, task := range m.Owned {
+			rackOf[task] = m.Rack
+		}
+	}
+	for id, tasks := range s.copies {
+		assert.Len(t, tasks, 2, id)
+		for _, task := range tasks {
+			assert.NotEqual(t, rackOf[task], s.members[id].Rack, "%v", task)
+		}
+	}
+}
+
+// The largest groups: what each member says is decoded, and all is placed, within a second.
+func BenchmarkPlace(b *testing.B) {
+	members, partitions := groupOf(1000, 10, 5000)
+	options := Options{Standbys: 1, AcceptableLag: 10_000, Changelogs: map[string][]LogBounds{"s": slices.Repeat([]LogBounds{{End: 1 << 20, Known: true}}, 5000)}}
+	for id, m := range members {
+		m.Standby = true
+		copy(m.Process[:], id)
+		members[id] = m
+	}
+	for range 2 {
+		for id, a := range Assign(members, partitions, options) {
+			m := members[id]
+			m.Owned, m.Partitions, m.Stored, m.Generation = a.Tasks, a.Partitions, a.Tasks, 1
+			m.Standbys, m.Positions = a.Standbys, nil
+			for _, t := range a.Standbys {
+				m.Positions = append(m.Positions, Position{t, []int64{1 << 20}})
+			}
+			members[id] = m
+		}
+	}
+	delete(members, "m7")
+	for b.Loop() {
+		Assign(members, partitions, options)
+	}
+}
