@@ -100,8 +100,8 @@ type Config struct {
 	// of a task goes on with it, and restores only what the standby had not read yet. Each copy takes as much disk and
 	// network as the original. All members of a group should have the same number; that of the leader counts.
 	Standbys int
-	// AcceptableLag is how many changelog records a member may be behind, over all stores of a task, that the task moves to
-	// for the sake of balance. Until then the task stays where it runs, and the member warms up: it has a standby.
+	// AcceptableLag is how many changelog records a member may be behind, over all stores of a task, that the task
+	// moves to for the sake of balance. Until then the task stays where it runs, and the member warms up: it has a standby.
 	// Two tasks of a group do that at a time. That of the leader counts. docs/standbys.md has the details.
 	AcceptableLag int64
 	// MaxTaskIdle is how long a task that merges topics by time waits for a topic that it has read to

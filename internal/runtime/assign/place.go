@@ -75,7 +75,8 @@ func (p *placement) placeActive(s *candidate, partition int32, target *member) *
 }
 
 // best returns who should run a task if balance did not matter: of those whose lag is acceptable whoever has least to
-// do, and if there are none, whoever has the smallest lag. Members that have nothing of it are no better than the target.
+// do, and if there are none, whoever has the smallest lag. Members that have nothing of it are no better than the
+// target.
 func (p *placement) best(s *candidate, partition int32, target *member) *member {
 	best := target
 	bestLag := target.lag(s, partition, p.owners, p.Options)

@@ -176,7 +176,8 @@ func (r *Restorer) replay(ctx context.Context, log *Log, progress *Progress) err
 			b.Recycle()
 		}
 		r.Fetcher.Release(log.TopicPartition, b.Bytes)
-		progress.Position, progress.Records = max(progress.Position, min(b.Next, progress.End)), progress.Records+int64(applied)
+		progress.Position = max(progress.Position, min(b.Next, progress.End))
+		progress.Records += int64(applied)
 		r.report(*progress, applied)
 		r.Hook.At(crashpoint.RestoreHalf)
 	}

@@ -36,7 +36,7 @@ func (s *stores) removeUnneeded(now time.Time) {
 			unneeded[graph.TaskID{Subtopology: st.Subtopology, Partition: n.Partition}]
 	})
 	for _, n := range removed {
-		s.logger.Info("millstream: the files of a store were removed: for a day its task was elsewhere, and has its state there",
+		s.logger.Info("millstream: the files of a store were removed: for a day its task was elsewhere, with its state",
 			"store", statedir.StoreName(n.Store), "partition", n.Partition)
 	}
 	if err != nil {

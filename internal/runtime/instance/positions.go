@@ -23,8 +23,8 @@ func (inst *Instance) standbyTasks() []graph.TaskID {
 }
 
 // positions returns how far this member is in the changelogs of tasks that it does not run: of its standbys, of the
-// stores that nobody uses, in memory or in files, and of tasks that are being restored. These are listed also when nothing
-// is known of them, since a task that is owned and not listed counts as one that runs.
+// stores that nobody uses, in memory or in files, and of tasks that are being restored. These are listed also when
+// nothing is known of them, since a task that is owned and not listed counts as one that runs.
 func (inst *Instance) positions() []assign.Position {
 	offsets := map[statedir.Name]int64{}
 	found, err := inst.stores.dir.Positions()

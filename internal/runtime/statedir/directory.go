@@ -317,9 +317,9 @@ func dropCached(e storage.Engine) {
 // Release ends the use of a store. The caller must not use the engine any more.
 //
 // With stayOpen what is not settled is undone, the rest is written in the background, and the store
-// stays open for IdleTime. Its Position is forgotten, but for that of its files. Without, it is closed at once, and the next restore reads what is not on
-// disk from the changelog: that is for work that was lost and cannot be undone. A store in memory
-// is always closed. A file that is damaged is moved aside, and the store's others are removed.
+// stays open for IdleTime. Its Position is forgotten, but for that of its files. Without, it is closed
+// at once, and the next restore reads what is not on disk from the changelog: that is for work that was
+// lost and cannot be undone. A store in memory is always closed. A file that is damaged is moved aside, and the store's others are removed.
 func (d *Directory) Release(name Name, stayOpen bool, now time.Time) error {
 	return d.release(name, stayOpen, false, false, now)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/millstream-go/millstream/internal/storage/lsm"
 )
 
-// Positions returns where the changelogs stand for the stores that nobody uses: idle ones, in memory, and closed ones, in
-// their files. Stores in use are left out, and so are those of which no position is known.
+// Positions returns where the changelogs stand for the stores that nobody uses: idle ones, in memory, and closed ones,
+// in their files. Stores in use are left out, and so are those of which no position is known.
 func (d *Directory) Positions() (map[Name]storage.Checkpoint, error) {
 	out := map[Name]storage.Checkpoint{}
 	open := map[Name]bool{}

@@ -36,7 +36,8 @@ func (d *Directory) RemoveUnused(before time.Time, unneeded func(Name) bool) (re
 	return removed, errors.Join(errs...)
 }
 
-// reserveClosed marks a closed store as in use, so that no task opens it meanwhile. It reports false for one that is open.
+// reserveClosed marks a closed store as in use, so that no task opens it meanwhile. It reports false for one that
+// is open.
 func (d *Directory) reserveClosed(n Name) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

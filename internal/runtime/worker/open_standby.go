@@ -60,8 +60,8 @@ func (o *Opener) OpenStandby(
 	return StandbyStores{handover, opening.bounds}, nil
 }
 
-// Damaged reports whether a damaged file of the stores is the cause of err; nil: whether one is known to be damaged. The
-// file is marked then, and moved aside when the stores are released.
+// Damaged reports whether a damaged file of the stores is the cause of err; nil: whether one is known to be damaged.
+// The file is marked then, and moved aside when the stores are released.
 func (s *StandbyStores) Damaged(err error) bool {
 	if err == nil {
 		return s.Damage.firstError() != nil

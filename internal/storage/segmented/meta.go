@@ -61,7 +61,8 @@ const (
 // currentMeta returns what the meta row should contain now.
 func (s *Store) currentMeta() meta {
 	return meta{
-		observedTime: s.observedTime, seq: s.seq, interval: s.shape.interval, timeIndex: s.timeIndex, restored: s.restoredMeta,
+		observedTime: s.observedTime, seq: s.seq, interval: s.shape.interval, timeIndex: s.timeIndex,
+		restored: s.restoredMeta,
 	}
 }
 
