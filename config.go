@@ -101,8 +101,8 @@ type Config struct {
 	// network as the original. All members of a group should have the same number; that of the leader counts.
 	Standbys int
 	// AcceptableLag is how many changelog records a member may be behind, over all stores of a task, that the task
-	// moves to for the sake of balance. Until then the task stays where it runs, and the member warms up: it has a standby.
-	// Two tasks of a group do that at a time. That of the leader counts. docs/standbys.md has the details.
+	// moves to for the sake of balance. Until then the task stays where it runs, and the member warms up: it has a
+	// standby. Two tasks of a group do that at a time. That of the leader counts. docs/standbys.md has the details.
 	AcceptableLag int64
 	// MaxTaskIdle is how long a task that merges topics by time waits for a topic that it has read to
 	// the end. Negative: it does not even wait for records that are known to be on the broker.

@@ -319,14 +319,15 @@ func dropCached(e storage.Engine) {
 // With stayOpen what is not settled is undone, the rest is written in the background, and the store
 // stays open for IdleTime. Its Position is forgotten, but for that of its files. Without, it is closed
 // at once, and the next restore reads what is not on disk from the changelog: that is for work that was
-// lost and cannot be undone. A store in memory is always closed. A file that is damaged is moved aside, and the store's others are removed.
+// lost and cannot be undone. A store in memory is always closed. A file that is damaged is moved aside, and
+// the store's others are removed.
 func (d *Directory) Release(name Name, stayOpen bool, now time.Time) error {
 	return d.release(name, stayOpen, false, false, now)
 }
 
-// ReleaseSettled is Release for a store of which nothing is unsettled, all of whose rows are in the changelog up to
-// the engine's Position: whoever acquires it next may continue there. So a store in memory may stay open, too.
-// That takes as much memory as its rows do, so only with inMemory.
+// ReleaseSettled is Release for a store of which nothing is unsettled, all of whose rows are in the changelog
+// up to the engine's Position: whoever acquires it next may continue there. So a store in memory may stay open,
+// too. That takes as much memory as its rows do, so only with inMemory.
 func (d *Directory) ReleaseSettled(name Name, inMemory bool, now time.Time) error {
 	return d.release(name, true, true, inMemory, now)
 }
