@@ -160,7 +160,9 @@ func (p *placement) retainStandby(s *candidate, partition int32, quota map[*memb
 		if sharesRack(m, chosen) && s.hasOtherRack(chosen) {
 			continue
 		}
-		if best == nil || compareLoad(m.standbyCount, m, best.standbyCount, best) < 0 {
+		// Who has a standby now comes before who has state for another reason: else the two would take turns.
+		if best == nil || cmp.Or(compareBool(!m.standbys[key], !best.standbys[key]),
+			compareLoad(m.standbyCount, m, best.standbyCount, best)) < 0 {
 			best = m
 		}
 	}
