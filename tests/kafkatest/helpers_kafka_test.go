@@ -62,12 +62,14 @@ func counting() (*topology.Topology, error) {
 type childConfig struct {
 	Application, Broker, StateDir string
 	Guarantee                     millstream.Guarantee
+	Standbys                      int
+	Rows                          bool // countingRows in place of counting
 }
 
 func (c childConfig) app() millstream.Config {
 	return millstream.Config{
 		ApplicationID: c.Application, Brokers: []string{c.Broker}, StateDir: c.StateDir, ClientID: c.Application + "-client",
-		Guarantee: c.Guarantee, SessionTimeout: 6 * time.Second, HeartbeatInterval: time.Second,
+		Guarantee: c.Guarantee, Standbys: c.Standbys, SessionTimeout: 6 * time.Second, HeartbeatInterval: time.Second,
 	}
 }
 
@@ -78,7 +80,9 @@ func child(text string) int {
 	err := json.Unmarshal([]byte(text), &c)
 	var top *topology.Topology
 	if err == nil {
-		top, err = counting()
+		if top, err = counting(); c.Rows {
+			top, err = countingRows()
+		}
 	}
 	var app *millstream.App
 	if err == nil {
