@@ -20,8 +20,8 @@ import (
 	"github.com/millstream-go/millstream/topology"
 )
 
-// mortal is a member that can be killed: it dies at its next crash point, and leaves neither its group nor its files in order.
-type mortal struct {
+// killable is a member that can be killed: it dies at its next crash point, and leaves neither its group nor its files in order.
+type killable struct {
 	*member
 	mu   sync.Mutex
 	dead bool
@@ -29,18 +29,18 @@ type mortal struct {
 	met  chan struct{}
 }
 
-func startMortal(t *testing.T, top *topology.Topology, cfg millstream.Config, at crashpoint.Point) *mortal {
+func startKillable(t *testing.T, top *topology.Topology, cfg millstream.Config, at crashpoint.Point) *killable {
 	t.Helper()
 	app, err := millstream.New(top, cfg)
 	require.NoError(t, err)
-	m := &mortal{at: at, met: make(chan struct{})}
+	m := &killable{at: at, met: make(chan struct{})}
 	ctx, cancel := context.WithCancel(crashpoint.With(noSync(t.Context()), m.point))
 	m.member = &member{App: app, t: t, cancel: cancel, done: make(chan error, 1)}
 	go func() { m.done <- app.Run(ctx) }()
 	return m
 }
 
-func (m *mortal) point(p crashpoint.Point) {
+func (m *killable) point(p crashpoint.Point) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p == m.at && !m.dead {
@@ -53,7 +53,7 @@ func (m *mortal) point(p crashpoint.Point) {
 }
 
 // kill has it die at whatever crash point it meets next; a record makes it meet one.
-func (m *mortal) kill() {
+func (m *killable) kill() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dead = true
@@ -111,7 +111,7 @@ func failover(t *testing.T, guarantee millstream.Guarantee, opts ...store.Option
 		c.Standbys, c.Guarantee, c.SessionTimeout, c.Events.Standby = 1, guarantee, 6*time.Second, events.add
 		return c
 	}
-	first := startMortal(t, top, cfg(), 0)
+	first := startKillable(t, top, cfg(), 0)
 	writeWords(t, b, r, 2000, sum)
 	time.Sleep(10 * time.Second)
 	second := start(t, top, cfg())
@@ -170,7 +170,7 @@ func TestStandby_KilledDuringPromotion(t *testing.T) {
 				writeWords(t, b, r, 500, sum)
 				time.Sleep(10 * time.Second)
 				second := cfg()
-				victim := startMortal(t, top, second, p)
+				victim := startKillable(t, top, second, p)
 				time.Sleep(15 * time.Second)
 				writeWords(t, b, r, 500, sum)
 				time.Sleep(5 * time.Second)
