@@ -3,7 +3,10 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +18,10 @@ import (
 
 	"github.com/millstream-go/millstream"
 	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
 	"github.com/millstream-go/millstream/testdriver/broker"
 	"github.com/millstream-go/millstream/topology"
 )
@@ -224,4 +230,134 @@ func TestStandby_ConfigIsChecked(t *testing.T) {
 	_, err := millstream.New(upper(t), millstream.Config{ApplicationID: "app", Brokers: []string{"a:1"}, Standbys: -1, AcceptableLag: -1})
 	require.ErrorContains(t, err, "Config.Standbys is -1")
 	assert.True(t, strings.Contains(err.Error(), "Config.AcceptableLag is -1"))
+}
+
+// A standby may be of a changelog that was deleted since, or older than what the log still has: it begins again, and no App stops.
+func TestStandby_OldStateIsRestoredAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(9, 9))
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1))
+		top := simple(t)
+		sum := map[string]int64{}
+		cfg := config(t, b)
+		cfg.Standbys = 1
+		first := start(t, top, cfg)
+		writeWords(t, b, r, 300, sum)
+		time.Sleep(5 * time.Second)
+		other := cfg
+		other.StateDir = t.TempDir()
+		second := start(t, top, other)
+		time.Sleep(10 * time.Second)
+		require.Len(t, second.Standbys(), 1)
+		old := second.Standbys()[0].Position
+		second.stop() // its files have the standby
+		for range 20 {
+			writeWords(t, b, r, 100, sum)
+			time.Sleep(time.Second)
+		}
+		deleteBefore(t, b, "app-counts-changelog", old+20) // the files lie before the start of the log
+		var events updates
+		other.Events.Standby = events.add
+		second = start(t, top, other)
+		time.Sleep(15 * time.Second)
+		require.Len(t, second.Standbys(), 1)
+		info := second.Standbys()[0]
+		assert.LessOrEqual(t, info.Lag, int64(1))
+		assert.Greater(t, info.Records, int64(20), "all that the log has was read")
+		assert.Equal(t, old+20, events.all[0].Position, "it began at the start of the log")
+		first.stop()
+		time.Sleep(10 * time.Second)
+		writeWords(t, b, r, 100, sum)
+		time.Sleep(5 * time.Second)
+		second.stop()
+		assert.Equal(t, sum, latest(t, b, "counts"))
+	})
+}
+
+// A damaged file of a standby costs that standby a restore. The App goes on.
+func TestStandby_DamagedFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(9, 9))
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1))
+		top := simple(t)
+		sum := map[string]int64{}
+		cfg := config(t, b)
+		cfg.Standbys = 1
+		first := start(t, top, cfg)
+		writeWords(t, b, r, 300, sum)
+		time.Sleep(5 * time.Second)
+		other := cfg
+		other.StateDir = t.TempDir()
+		second := start(t, top, other)
+		time.Sleep(10 * time.Second)
+		second.stop()
+		corrupt(t, other.StateDir)
+		var damaged []millstream.DamageInfo
+		other.Events.Damaged = func(d millstream.DamageInfo) { damaged = append(damaged, d) }
+		second = start(t, top, other)
+		time.Sleep(15 * time.Second)
+		require.Len(t, second.Standbys(), 1)
+		assert.Len(t, damaged, 1)
+		assert.LessOrEqual(t, second.Standbys()[0].Lag, int64(1))
+		require.NoError(t, second.Ready())
+		first.stop()
+		time.Sleep(10 * time.Second)
+		writeWords(t, b, r, 100, sum)
+		time.Sleep(5 * time.Second)
+		second.stop()
+		assert.Equal(t, sum, latest(t, b, "counts"))
+	})
+}
+
+// corrupt changes a byte of the roots of all stores.
+func corrupt(t *testing.T, dir string) {
+	t.Helper()
+	n := 0
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "root" {
+			return err
+		}
+		n++
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		b[len(b)/2] ^= 1
+		return os.WriteFile(path, b, 0o600)
+	}))
+	require.Positive(t, n)
+}
+
+// A store that is kept from a topic of the user follows it up to the committed offset, and no further.
+func TestStandby_SourceIsChangelog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("rows", 1, compacted), broker.Topic("out", 1))
+		builder := stream.NewBuilder()
+		rows := table.From(builder, stream.NewTopic("rows", serde.String, serde.String), "kept", store.SourceIsChangelog())
+		stream.To(table.ToStream(rows), out)
+		top := build(t, builder)
+		cfg := config(t, b)
+		cfg.Standbys = 1
+		first := start(t, top, cfg)
+		write(t, b, "rows", 0, 100)
+		time.Sleep(5 * time.Second)
+		other := cfg
+		other.StateDir = t.TempDir()
+		second := start(t, top, other)
+		time.Sleep(10 * time.Second)
+		write(t, b, "rows", 100, 50)
+		time.Sleep(15 * time.Second)
+		require.Len(t, second.Standbys(), 1)
+		assert.EqualValues(t, 150, second.Standbys()[0].Position)
+		assert.EqualValues(t, 150, second.Standbys()[0].Records)
+		restored := second.Stats().Restored
+		first.stop()
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, restored, second.Stats().Restored, "nothing was read again")
+		n := 0
+		for _, err := range rows.Store().In(second).All() {
+			require.NoError(t, err)
+			n++
+		}
+		assert.Equal(t, 150, n)
+		second.stop()
+	})
 }

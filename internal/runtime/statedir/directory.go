@@ -107,6 +107,8 @@ type openStore struct {
 	kind      Kind
 	inUse     bool
 	idleSince time.Time
+	// maintained is not nil while the directory itself has the store, to write, close or remove it, and closed then.
+	maintained chan struct{}
 }
 
 // Open opens the application's directory below root, and locks it against other processes. When
@@ -190,7 +192,11 @@ func (d *Directory) Acquire(name Name, kind Kind, memoryWanted func()) (storage.
 	if kind == OnDisk && d.path == "" {
 		return nil, lsm.Info{}, fmt.Errorf("store %s: there is no state directory", name)
 	}
-	entry, isOpen, err := d.reserve(name, kind)
+	entry, isOpen, maintained, err := d.reserve(name, kind)
+	for maintained != nil { // a task does not fail because its store is being closed as an idle one just now
+		<-maintained
+		entry, isOpen, maintained, err = d.reserve(name, kind)
+	}
 	if err != nil {
 		return nil, lsm.Info{}, err
 	}
@@ -219,24 +225,27 @@ func (d *Directory) Acquire(name Name, kind Kind, memoryWanted func()) (storage.
 }
 
 // reserve marks a store as in use, and reports whether it has an engine already. The caller, who
-// has the store alone then, opens it without mu (invariant 2).
-func (d *Directory) reserve(n Name, kind Kind) (e *openStore, isOpen bool, err error) {
+// has the store alone then, opens it without mu (invariant 2). While the directory has the store
+// itself, it returns a channel to wait for.
+func (d *Directory) reserve(n Name, kind Kind) (e *openStore, isOpen bool, maintained chan struct{}, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e, isOpen = d.stores[n]
 	switch {
 	case d.closed:
-		return nil, false, fmt.Errorf("store %s: state directory is closed", n)
+		return nil, false, nil, fmt.Errorf("store %s: state directory is closed", n)
+	case isOpen && e.maintained != nil:
+		return nil, false, e.maintained, nil
 	case isOpen && (e.inUse || e.engine == nil):
-		return nil, false, fmt.Errorf("store %s is in use by another task", n)
+		return nil, false, nil, fmt.Errorf("store %s is in use by another task", n)
 	case isOpen && e.kind != kind:
-		return nil, false, fmt.Errorf("store %s is open as another kind", n)
+		return nil, false, nil, fmt.Errorf("store %s is open as another kind", n)
 	case !isOpen:
 		e = &openStore{kind: kind}
 		d.stores[n] = e
 	}
 	e.inUse = true
-	return e, isOpen, nil
+	return e, isOpen, nil, nil
 }
 
 // open opens a store. before is what quarantine returned of the file that was there, if it was
@@ -346,7 +355,7 @@ func (d *Directory) release(name Name, stayOpen, positioned, inMemory bool, now 
 	setCallbacks(engine, nil)
 	b, onDisk := engine.(*lsm.Engine)
 	_, known := engine.Position()
-	stayOpen = stayOpen && (onDisk && b.Damaged() == nil || !onDisk && positioned && known)
+	stayOpen = stayOpen && (onDisk && b.Damaged() == nil || !onDisk && inMemory && known)
 	var err error
 	if stayOpen {
 		// What was settled here may not be what the changelog has up to there: another process may have written between.

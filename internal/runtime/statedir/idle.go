@@ -51,16 +51,17 @@ func (d *Directory) reserveIdle(n Name) *openStore {
 	if e == nil || e.inUse {
 		return nil
 	}
-	e.inUse = true
+	e.inUse, e.maintained = true, make(chan struct{})
 	return e
 }
 
 // releaseIdle ends what reserveIdle began. A nil engine means that the store was closed. idleSince
-// stays. releaseIdle ends what reserveIdle began. A nil engine means that the store was closed.
-// idleSince stays.
+// stays.
 func (d *Directory) releaseIdle(n Name, e *openStore, engine storage.Engine) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	close(e.maintained)
+	e.maintained = nil
 	if engine == nil {
 		delete(d.stores, n)
 		return

@@ -22,13 +22,12 @@ func (d *Directory) RemoveUnused(before time.Time, unneeded func(Name) bool) (re
 			errs = append(errs, err)
 			continue
 		}
-		if !d.reserveClosed(n) {
+		entry := d.reserveClosed(n)
+		if entry == nil {
 			continue
 		}
 		err = lsm.Remove(d.storePath(n))
-		d.mu.Lock()
-		delete(d.stores, n)
-		d.mu.Unlock()
+		d.releaseIdle(n, entry, nil)
 		if errs = append(errs, err); err == nil {
 			removed = append(removed, n)
 		}
@@ -36,16 +35,17 @@ func (d *Directory) RemoveUnused(before time.Time, unneeded func(Name) bool) (re
 	return removed, errors.Join(errs...)
 }
 
-// reserveClosed marks a closed store as in use, so that no task opens it meanwhile. It reports false for one that
-// is open.
-func (d *Directory) reserveClosed(n Name) bool {
+// reserveClosed marks a closed store as in use, so that no task opens it meanwhile. It returns nil for one that is
+// open.
+func (d *Directory) reserveClosed(n Name) *openStore {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed || d.stores[n] != nil {
-		return false
+		return nil
 	}
-	d.stores[n] = &openStore{kind: OnDisk, inUse: true}
-	return true
+	e := &openStore{kind: OnDisk, inUse: true, maintained: make(chan struct{})}
+	d.stores[n] = e
+	return e
 }
 
 // touch notes in the time of a store's directory when it was used last.
