@@ -46,6 +46,7 @@ type settings struct {
 
 // report is a line that a process writes to its standard output.
 type report struct {
+	Started  bool      `json:",omitempty"` // it handles signals from here on
 	Assigned *[]string `json:",omitempty"` // all tasks, when there is a change
 	Restored int64     `json:",omitempty"` // records that were applied to a store
 	Full     bool      `json:",omitempty"` // from the start of its changelog
@@ -57,7 +58,8 @@ func serve(text string) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
 	signal.Ignore(syscall.SIGXFSZ) // as a full disk, a file that may not grow gives an error
-	go func() {                    // when the test has died
+	json.NewEncoder(os.Stdout).Encode(report{Started: true})
+	go func() { // when the test has died
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(3)
 	}()
@@ -142,15 +144,19 @@ func (m *member) start(s settings) error {
 	if err := m.cmd.Start(); err != nil {
 		return err
 	}
-	cmd, exited, read := m.cmd, make(chan struct{}), make(chan struct{})
+	cmd, exited, read, started := m.cmd, make(chan struct{}), make(chan struct{}), make(chan struct{})
 	m.exited, m.asked = exited, false
 	go func() {
 		defer close(read)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var r report
-			if json.Unmarshal(lines.Bytes(), &r) == nil {
-				m.report(m.number, r)
+			if json.Unmarshal(lines.Bytes(), &r) != nil {
+				continue
 			}
+			if r.Started {
+				close(started)
+			}
+			m.report(m.number, r)
 		}
 		io.Copy(io.Discard, out)
 	}()
@@ -161,7 +167,15 @@ func (m *member) start(s settings) error {
 		<-read
 		fmt.Fprintf(m.log, "--- %s: ended: %v\n", time.Now().Format(time.StampMilli), err)
 	}()
-	return nil
+	// One that is asked to stop before it handles the signal would be killed by it.
+	select {
+	case <-started:
+		return nil
+	case <-exited:
+		return fmt.Errorf("%s has ended before it began: %v", who(m.number), cmd.ProcessState)
+	case <-time.After(patience):
+		return fmt.Errorf("%s has not begun within %v", who(m.number), patience)
+	}
 }
 
 func (m *member) runs() bool { return m.exited != nil }
