@@ -23,6 +23,8 @@ type activeTask struct {
 
 	ends   map[kafka.TopicPartition]int64 // last stable offsets of the inputs, as far as known
 	queued map[kafka.TopicPartition]int64 // offsets after the last batch that was queued
+	// settled are the offsets up to which the stores have settled; nil without transactions.
+	settled map[kafka.TopicPartition]kafka.OffsetMeta
 
 	limit     int   // records in a round, at most
 	dirty     bool  // changed since the last cut
@@ -50,6 +52,9 @@ func (w *Worker) adopt(handover Handover) {
 	if active.ends == nil {
 		active.ends = map[kafka.TopicPartition]int64{}
 	}
+	if w.exactlyOnce() {
+		active.settled = maps.Clone(handover.Start)
+	}
 	w.tasks = append(w.tasks, active)
 	if w.broken != nil || w.stopping { // it came too late: the next returnTasks returns it as it is
 		active.stopped, active.releasing, active.undo = true, true, true
@@ -59,7 +64,7 @@ func (w *Worker) adopt(handover Handover) {
 	for _, log := range handover.Logs {
 		active.logs[log.Engine] = log
 	}
-	if w.beginning {
+	if w.beginning || w.rewinding != nil {
 		active.stopped, active.waiting = true, true
 		return
 	}
@@ -188,7 +193,7 @@ func (w *Worker) Abandon(done chan<- struct{}) {
 		defer close(done)
 		// The goroutines behind these end by themselves: one finds another member id, the other has the
 		// lease's context.
-		w.inFlight, w.pendingCheck = nil, nil
+		w.inFlight, w.pendingCheck, w.rewinding = nil, nil, nil
 		for _, active := range w.tasks {
 			w.stopTask(active)
 			active.releasing, active.undo, active.cut = true, true, false
@@ -293,12 +298,26 @@ func (w *Worker) failWorker(err error) {
 
 // abandonEpochs stops all tasks and marks everything that is not settled to be undone.
 func (w *Worker) abandonEpochs(kind Kind, err error) {
+	pending := w.inFlight
 	w.inFlight, w.pendingCheck = nil, nil
 	for _, active := range w.tasks {
 		w.stopTask(active)
 		active.undo, active.cut = true, false
 	}
 	w.lease.Load().end(err) // errors from now on are consequences of this one
+	if w.exactlyOnce() && kind == Uncertain {
+		w.restarts++
+		if !w.outcomeUnknown {
+			w.rewinding = &rewind{pending: pending, cause: err}
+			w.countProducer() // no policy is to decide about records that are undone
+			return
+		}
+	}
+	w.reopen(kind, err)
+}
+
+// reopen has the owner take the tasks back, with everything undone that is not settled.
+func (w *Worker) reopen(kind Kind, err error) {
 	// A transaction that stays open holds up its readers, and who is to run the tasks. The next one of the same
 	// transactional id aborts it.
 	if w.exactlyOnce() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/crashpoint"
@@ -32,6 +33,7 @@ type pendingCommit struct {
 	foreignWrites []kafka.ForeignWrite           // found by the check before a task is returned
 	foreignKeys   chan foreignKeys               // result of reading foreign writes; nil: nothing is being read
 	result        chan error                     // of step 3
+	ending        atomic.Bool                    // the end of the transaction was requested, so that it may be committed
 	hasResult     bool
 	err           error
 }
@@ -116,6 +118,10 @@ func (w *Worker) cutDueAt() time.Time {
 // driveCommits advances the commit in flight as far as it goes without waiting, begins the next one
 // when it is due, and returns the tasks that are settled.
 func (w *Worker) driveCommits() {
+	w.driveRewind()
+	if w.rewinding != nil { // what a commit in flight has settled must not be undone, and nobody knows yet
+		return
+	}
 	w.advance()
 	w.stopDamaged() // before the cut: rows that are missing from a damaged file must not lead to a commit
 	if w.inFlight == nil && w.broken == nil && w.cutDue() {
@@ -404,9 +410,7 @@ func (w *Worker) finishCommit(pending *pendingCommit) {
 		pending.result, pending.hasResult, pending.err = nil, false, nil
 		return
 	}
-	if pending.transaction != nil && kafka.Closed(pending.transaction.Done) {
-		maps.Copy(pending.ends, pending.transaction.Ends)
-	}
+	pending.noteEnds()
 	w.inFlight = nil
 	switch {
 	// The coordinator has accepted the offsets: the epochs settle.
@@ -420,7 +424,16 @@ func (w *Worker) finishCommit(pending *pendingCommit) {
 		w.abandonEpochs(Lost, pending.err)
 	// An error that no retry cures, such as GROUP_AUTHORIZATION_FAILED: the App stops.
 	default:
+		w.outcomeUnknown = pending.ending.Load()
 		w.failWorker(pending.err)
+		w.outcomeUnknown = false
+	}
+}
+
+// noteEnds notes where the changelogs end with what the transaction has.
+func (c *pendingCommit) noteEnds() {
+	if c.transaction != nil && kafka.Closed(c.transaction.Done) {
+		maps.Copy(c.ends, c.transaction.Ends)
 	}
 }
 
@@ -445,7 +458,9 @@ func (w *Worker) settle(pending *pendingCommit) {
 	}
 	for _, active := range pending.tasks {
 		active.cut = false
+		active.noteSettled(pending.offsets)
 	}
+	w.restarts = 0
 	w.stats.Commits.Add(1)
 	w.cutAt, w.overran = time.Time{}, false
 	w.cfg.Hook.At(crashpoint.SettleDone)

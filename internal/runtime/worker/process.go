@@ -33,8 +33,8 @@ func (w *Worker) round() (busy bool) {
 		w.lastBusy = time.Now()
 	}
 	// Once a round and not once a record, so that batches are larger. A producer that is beginning has replaced the one
-	// that the records were sent to, and is not to be called yet.
-	if w.stats.Out.Load() != sent && !w.beginning {
+	// that the records were sent to, and is not to be called yet; what is about to be aborted need not be sent.
+	if w.stats.Out.Load() != sent && !w.beginning && w.rewinding == nil {
 		w.producer.Flush()
 	}
 	return busy

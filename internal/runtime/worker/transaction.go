@@ -29,14 +29,19 @@ import (
 // transactional is what a worker has beside its producer for exactly once. The fields belong to the goroutine of Run.
 type transactional struct {
 	transactor kafka.Transactor
-	beginning  bool          // nothing may be sent: Begin of the transactor has not returned
-	idle       bool          // the last round had no record
-	timeout    time.Duration // of transactions; it grows when transactions take longer
-	maxTimeout time.Duration // the most that the brokers accept, as far as known
-	cutAt      time.Time     // when the open transaction was cut; zero: it is not
-	overran    bool          // the last transaction waited for brokers until its time-out; none has succeeded since
-	fenced     []time.Time   // when transactions were fenced lately
-	anotherID  string        // makes the transactional id another one, where somebody else uses it; else empty
+	beginning  bool                    // nothing may be sent: Begin of the transactor has not returned
+	idle       bool                    // the last round had no record
+	timeout    time.Duration           // of transactions; it grows when transactions take longer
+	maxTimeout time.Duration           // the most that the brokers accept, as far as known
+	cutAt      time.Time               // when the open transaction was cut; zero: it is not
+	overran    bool                    // the last transaction waited for brokers until its time-out; none has succeeded since
+	fenced     []time.Time             // when transactions were fenced lately
+	anotherID  string                  // makes the transactional id another one, where somebody else uses it; else empty
+	opened     kafka.TransactionConfig // that of the transactor
+
+	rewinding      *rewind // nil: nothing is to be rewound
+	outcomeUnknown bool    // nobody knows whether the transaction was committed that has failed
+	restarts       int     // how often the tasks began again since the last commit
 }
 
 const (
@@ -65,20 +70,27 @@ func (w *Worker) exactlyOnce() bool { return w.cfg.Transactor != nil }
 // openTransactor opens a producer with transactions. The worker goes on meanwhile, and tasks that are transferred to it
 // wait: the coordinator may first have to end what an earlier producer of the same transactional id left open.
 func (w *Worker) openTransactor(cfg kafka.ProduceConfig) error {
-	transactor, err := w.cfg.Transactor(cfg, kafka.TransactionConfig{ID: w.transactionalID(), Timeout: w.timeout})
+	w.opened = w.transactionConfig()
+	transactor, err := w.cfg.Transactor(cfg, w.opened)
 	if err != nil {
 		return err
 	}
 	w.producer, w.transactor, w.beginning, w.cutAt = transactor, transactor, true, time.Time{}
+	pause := w.restartPause()
 	go func() {
 		defer crashpoint.Catch(w.cfg.Crashed)
 		err := transactor.Begin(w.ctx)
+		_ = kafka.Sleep(w.ctx, pause)
 		if err == nil {
 			w.cfg.Hook.At(crashpoint.TransactionalID)
 		}
 		w.command(func() { w.begun(transactor, err) })
 	}()
 	return nil
+}
+
+func (w *Worker) transactionConfig() kafka.TransactionConfig {
+	return kafka.TransactionConfig{ID: w.transactionalID(), Timeout: w.timeout}
 }
 
 // begun has the tasks start that have waited.
@@ -156,7 +168,7 @@ func (w *Worker) commitTransaction(pending *pendingCommit) {
 			return
 		}
 		w.cfg.Hook.At(crashpoint.SendAcked)
-		result <- w.endTransaction(transactor, member, offsets)
+		result <- w.endTransaction(pending, transactor, member, offsets)
 	}()
 }
 
@@ -178,7 +190,7 @@ func (w *Worker) transactionDueAt() time.Time {
 // endTransaction is step 3: the offsets become a part of the transaction, and it ends. After a loss it ends by itself,
 // since the transactor is closed. keeps 1
 func (w *Worker) endTransaction(
-	transactor kafka.Transactor, member string, offsets map[kafka.TopicPartition]kafka.OffsetMeta,
+	pending *pendingCommit, transactor kafka.Transactor, member string, offsets map[kafka.TopicPartition]kafka.OffsetMeta,
 ) error {
 	if len(offsets) > 0 {
 		if err := w.committer.commit(w.ctx, member, offsets, transactor.CommitOffsets); err != nil {
@@ -186,6 +198,7 @@ func (w *Worker) endTransaction(
 		}
 	}
 	w.cfg.Hook.At(crashpoint.OffsetsAccepted)
+	pending.ending.Store(true)
 	err := transactor.End(w.ctx)
 	if err == nil {
 		w.cfg.Hook.At(crashpoint.SendCommitted)

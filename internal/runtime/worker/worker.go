@@ -61,8 +61,10 @@ type Worker struct {
 	refused atomic.Int64 // records that brokers have refused, and that are or were in the inbox
 
 	// The fields below belong to the goroutine of Run.
-	producer       kafka.Producer
-	producers      int   // how many there were: the number of the present one
+	producer  kafka.Producer
+	producers int // how many there were, and how often one began again: the number of the present one
+	// producerNumber has that number for goroutines of the present producer.
+	producerNumber *atomic.Int64
 	refusedHandled int64 // how many of refused their policies have decided about
 	transactional
 	committer              Committer
@@ -104,7 +106,7 @@ type message struct {
 	tp             kafka.TopicPartition
 	err            error // of the fetch of tp
 	produceFailure *kafka.ProduceFailure
-	producer       int // of produceFailure: the number of the producer
+	producer       int64 // of produceFailure: the number of the producer
 	command        func()
 }
 
@@ -189,15 +191,16 @@ func (w *Worker) finished() bool {
 }
 
 func (w *Worker) openProducer() (err error) {
-	w.producers++
-	producer := w.producers
+	number := new(atomic.Int64)
+	w.producerNumber = number
+	w.countProducer()
 	cfg := kafka.ProduceConfig{
 		Allowed: w.cfg.Membership.Allowed, OnNoRoom: w.noRoom.Store,
 		// A record that a broker refused goes to the worker's goroutine, where its policy decides. The producer calls this
 		// on a goroutine of its own.
 		OnFailure: func(f kafka.ProduceFailure) bool {
 			w.refused.Add(1)
-			w.inbox.Put(message{produceFailure: &f, producer: producer})
+			w.inbox.Put(message{produceFailure: &f, producer: number.Load()})
 			return true
 		},
 	}
@@ -206,6 +209,12 @@ func (w *Worker) openProducer() (err error) {
 	}
 	w.producer, err = w.cfg.Producer(cfg)
 	return err
+}
+
+// countProducer has the worker ignore what brokers have refused until now.
+func (w *Worker) countProducer() {
+	w.producers++
+	w.producerNumber.Store(int64(w.producers))
 }
 
 // drainInbox handles all messages in the inbox.
@@ -220,7 +229,7 @@ func (w *Worker) drainInbox() {
 		case msg.produceFailure != nil:
 			w.refusedHandled++
 			// What one that was replaced has reported is of records that are processed again.
-			if msg.producer == w.producers {
+			if msg.producer == int64(w.producers) {
 				w.handleProduceFailure(*msg.produceFailure)
 			}
 		default:
@@ -285,8 +294,12 @@ func (w *Worker) wait() {
 	// others.
 	var ticket <-chan struct{}
 	var result <-chan error
-	if c := w.inFlight; c != nil {
-		ticket, result = c.waitChannels()
+	commit := w.inFlight
+	if commit == nil && w.rewinding != nil {
+		commit = w.rewinding.pending
+	}
+	if commit != nil {
+		ticket, result = commit.waitChannels()
 	}
 	select {
 	case <-w.inbox.Ready():
@@ -294,7 +307,7 @@ func (w *Worker) wait() {
 	case err := <-result:
 		// The channel has one value, which is received here: pollResult would not find it a second
 		// time.
-		w.inFlight.err, w.inFlight.hasResult = err, true
+		commit.err, commit.hasResult = err, true
 	case <-w.timer.C:
 	case <-w.ctx.Done():
 	}
