@@ -73,6 +73,7 @@ func (w *Worker) adopt(handover Handover) {
 
 // startTask has a task process records.
 func (w *Worker) startTask(active *activeTask) {
+	w.unused = false
 	handover := active.Handover
 	if !w.exactlyOnce() {
 		for _, log := range handover.Logs {
@@ -202,7 +203,7 @@ func (w *Worker) Abandon(done chan<- struct{}) {
 		w.newLease()
 		// The producer is replaced, with what it has queued. Otherwise the next member would write these
 		// records into changelogs that others own.
-		if w.broken == nil {
+		if w.broken == nil && !w.unused {
 			w.replaceProducer()
 		}
 	})

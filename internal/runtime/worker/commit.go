@@ -129,7 +129,10 @@ func (w *Worker) driveCommits() {
 		w.advance()
 	}
 	w.finishForeignCheck()
-	w.returnTasks()
+	w.driveRewind() // a commit may just have failed: nobody would wake the worker for that
+	if w.rewinding == nil {
+		w.returnTasks()
+	}
 }
 
 // cut is step 1. It queues records and waits for nothing but room in the producer (keeps 4). It

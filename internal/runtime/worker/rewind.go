@@ -11,16 +11,16 @@ import (
 )
 
 // Tasks whose transaction is aborted begin again where they have settled, in memory: the engines undo what is not
-// settled, the tasks are wired anew from the offsets and times of the last commit, and the transaction is aborted. Nothing
-// is read from files or changelogs, however much of the state is not on disk.
+// settled, the tasks are wired anew from the offsets and times of the last commit, and the transaction is aborted.
+// Nothing is read from files or changelogs, however much of the state is not on disk.
 //
 // It is done only where it is known what has settled. When the end of a transaction was requested and has failed, the
 // offsets in Kafka may be those after it: memory is trusted neither way then, and the tasks are opened anew.
 
 // rewind is one that is due.
 type rewind struct {
-	// pending is a commit that was in flight, and whose goroutine goes on: with its end it is known what has settled. Nil:
-	// there is none.
+	// pending is a commit that was in flight, and whose goroutine goes on: with its end it is known what has settled.
+	// Nil: there is none.
 	pending *pendingCommit
 	cause   error
 }
@@ -106,7 +106,8 @@ func (w *Worker) rewind(cause error) {
 			active.undo, active.waiting = false, true
 		default:
 			if err := w.closeTask(active); err != nil {
-				// What its stores are is not known: it is opened anew, and with it all, since one producer is for all.
+				// What its stores are is not known: it is opened anew, and with it all, since one producer is for
+				// all.
 				active.task = nil
 				w.reopen(Uncertain, err)
 				return
@@ -150,7 +151,7 @@ func (w *Worker) abortTransaction() {
 		w.replaceProducer()
 		return
 	}
-	w.beginning, w.cutAt = true, time.Time{}
+	w.beginning, w.unused, w.cutAt = true, true, time.Time{}
 	w.countProducer()
 	transactor, pause := w.transactor, w.restartPause()
 	go func() {
@@ -162,7 +163,8 @@ func (w *Worker) abortTransaction() {
 				return
 			}
 			if err != nil {
-				// Somebody else has the id, or the coordinator refuses to raise its epoch: the next producer takes it.
+				// Somebody else has the id, or the coordinator refuses to raise its epoch: the next producer takes
+				// it.
 				w.cfg.Logger.Debug("millstream: a transaction could not be aborted", "worker", w.cfg.ID, "error", err)
 				w.beginning = false
 				w.replaceProducer()

@@ -30,6 +30,7 @@ import (
 type transactional struct {
 	transactor kafka.Transactor
 	beginning  bool                    // nothing may be sent: Begin of the transactor has not returned
+	unused     bool                    // no task has begun since the transactor did: it has written nothing
 	idle       bool                    // the last round had no record
 	timeout    time.Duration           // of transactions; it grows when transactions take longer
 	maxTimeout time.Duration           // the most that the brokers accept, as far as known
@@ -75,7 +76,8 @@ func (w *Worker) openTransactor(cfg kafka.ProduceConfig) error {
 	if err != nil {
 		return err
 	}
-	w.producer, w.transactor, w.beginning, w.cutAt = transactor, transactor, true, time.Time{}
+	w.producer, w.transactor, w.cutAt = transactor, transactor, time.Time{}
+	w.beginning, w.unused = true, true
 	pause := w.restartPause()
 	go func() {
 		defer crashpoint.Catch(w.cfg.Crashed)
@@ -106,7 +108,7 @@ func (w *Worker) begun(transactor kafka.Transactor, err error) {
 	case err != nil && w.leaseEnded():
 		// The error is no consequence of that, but nobody would hear of it. Abandon comes, and opens the next one, which
 		// says it again if it still holds.
-		w.beginning = false
+		w.beginning, w.unused = false, false
 		return
 	case err != nil:
 		err = fmt.Errorf("exactly once: %w", err)
