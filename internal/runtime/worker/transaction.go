@@ -29,16 +29,17 @@ import (
 // transactional is what a worker has beside its producer for exactly once. The fields belong to the goroutine of Run.
 type transactional struct {
 	transactor kafka.Transactor
-	beginning  bool                    // nothing may be sent: Begin of the transactor has not returned
-	unused     bool                    // no task has begun since the transactor did: it has written nothing
-	idle       bool                    // the last round had no record
-	timeout    time.Duration           // of transactions; it grows when transactions take longer
-	maxTimeout time.Duration           // the most that the brokers accept, as far as known
-	cutAt      time.Time               // when the open transaction was cut; zero: it is not
-	overran    bool                    // the last transaction waited for brokers until its time-out; none has succeeded since
-	fenced     []time.Time             // when transactions were fenced lately
-	anotherID  string                  // makes the transactional id another one, where somebody else uses it; else empty
-	opened     kafka.TransactionConfig // that of the transactor
+	beginning  bool          // nothing may be sent: Begin of the transactor has not returned
+	unused     bool          // no task has begun since the transactor did: it has written nothing
+	idle       bool          // the last round had no record
+	timeout    time.Duration // of transactions; it grows when transactions take longer
+	maxTimeout time.Duration // the most that the brokers accept, as far as known
+	cutAt      time.Time     // when the open transaction was cut; zero: it is not
+	overran    bool          // the last transaction waited for brokers until its time-out; none has succeeded since
+	fenced     []time.Time   // when transactions were fenced lately
+	anotherID  string        // makes the transactional id another one, where somebody else uses it; else empty
+
+	opened kafka.TransactionConfig // that of the transactor
 
 	rewinding      *rewind // nil: nothing is to be rewound
 	outcomeUnknown bool    // nobody knows whether the transaction was committed that has failed
