@@ -116,7 +116,8 @@ type Config struct {
 
 	// ClientID is the name that brokers log, and to which quotas apply.
 	ClientID string
-	// Rack names where the App runs. Brokers that select replicas by rack let it read from one there.
+	// Rack names where the App runs. Brokers that select replicas by rack let it read from one there, and standbys
+	// are in another rack than their task.
 	Rack string
 	// Compression of everything that is written: "none", "gzip", "snappy", "lz4" or "zstd".
 	Compression string
