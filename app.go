@@ -22,6 +22,7 @@ type App struct {
 	state    atomic.Int32 // a State; changed under mu
 	started  atomic.Bool
 	counters *instance.Counters
+	pauses   instance.Pauses
 	// Nil before it is open, and after the run unless a function of the user has not returned.
 	instance   atomic.Pointer[instance.Instance]
 	waitReason atomic.Pointer[error]        // why the start waits
@@ -56,6 +57,9 @@ func New(top *topology.Topology, cfg Config) (*App, error) {
 			errs = append(errs, fmt.Errorf("Config.%s: %w", p.field, err))
 		}
 	}
+	if err := cfg.OnTaskError.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("Config.OnTaskError: %w", err))
+	}
 	if err := joinErrors(errs); err != nil {
 		return nil, err
 	}
@@ -68,7 +72,7 @@ func New(top *topology.Topology, cfg Config) (*App, error) {
 // Run runs the App until ctx ends, and then stops it gracefully: everything that was processed is
 // committed, the stores are written and closed, the group is left, within Config.StopTimeout. It
 // returns nil then. It returns an error when the App cannot go on: a record that fails under the
-// policy Stop, a user's function that panics, topics that do not fit, a state directory that
+// policy Stop or a user's function that panics (unless Config.OnTaskError restarts the task), topics that do not fit, a state directory that
 // another process uses. Everything that was processed before is committed in that case too.
 //
 // Brokers that do not answer are no error: Run waits for them. When none has answered for 1.5

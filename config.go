@@ -40,6 +40,7 @@ import (
 //	ReplicationFactor   -1: the broker's default
 //	TopicConfig         none beyond what each kind of topic needs
 //	ClientID            ApplicationID
+//	InstanceID          none: the group is left when the App stops
 //	Rack                none
 //	Compression         none
 //	TLS, SASL           off
@@ -49,6 +50,7 @@ import (
 //	OnDecodeError       failure.Stop()
 //	OnProcessError      failure.Stop()
 //	OnProduceError      failure.Stop()
+//	OnTaskError         failure.StopApp()
 type Config struct {
 	// ApplicationID is the name of the consumer group, the prefix of all internal topics, and the name
 	// of the state directory. The instances of one service share it. It may have letters, digits, '.',
@@ -116,6 +118,16 @@ type Config struct {
 
 	// ClientID is the name that brokers log, and to which quotas apply.
 	ClientID string
+	// InstanceID makes the App a static member of its group (KIP-345, Kafka's group.instance.id): a name
+	// that stays the same when the process is started again, as that of a pod of a StatefulSet, and that
+	// no other process of the group has at the same time. The App does not leave the group when it stops.
+	// Until SessionTimeout has passed nobody else gets its tasks, and if it is started again by then, with
+	// the same id, it has them at once. So SessionTimeout should be longer than a restart takes; tasks of a
+	// process that does not come back stand still for as long. It may have the characters of an
+	// ApplicationID.
+	//
+	// When another process joins with the same id, this one has lost its tasks: Run returns an error.
+	InstanceID string
 	// Rack names where the App runs. Brokers that select replicas by rack let it read from one there, and standbys
 	// are in another rack than their task.
 	Rack string
@@ -147,6 +159,13 @@ type Config struct {
 	// OnProduceError decides about a record that cannot be encoded for a topic or the store of a table
 	// or a join, or that a broker refuses permanently.
 	OnProduceError failure.Policy
+	// OnTaskError decides what happens when a task has failed, because one of the policies above has
+	// decided to stop, a user's function or a serde has panicked, or a store of the task returned an
+	// error: the App stops, or the task is restarted while the others go on (with ExactlyOnce those of
+	// the same worker begin again, too, at their last commit). What concerns more than a task always
+	// stops the App: an input that cannot be read, a topic that is missing, a commit that is refused
+	// for good, a function that does not return. App.Ready returns an error while a task waits.
+	OnTaskError failure.TaskPolicy
 }
 
 // Guarantee is how often each record counts: in the stores, and in the topics that the application writes.
@@ -185,6 +204,7 @@ const (
 
 	defaultAcceptableLag = 10_000
 	minSession           = 100 * time.Millisecond
+	maxInstanceID        = 249 // of Kafka's consumers
 )
 
 // withDefaults returns c with the table of Config's documentation applied.
@@ -244,6 +264,9 @@ func (c Config) check() []error {
 	case len(id) > 200:
 		wrong("Config.ApplicationID has %d characters: internal topic names begin with it, and Kafka allows 249 characters",
 			len(id))
+	}
+	if id := c.InstanceID; id != "" && (!legalName.MatchString(id) || id == "." || id == ".." || len(id) > maxInstanceID) {
+		wrong("Config.InstanceID is %q: only letters, digits, '.', '_' and '-' may be in it, %d at most", id, maxInstanceID)
 	}
 	if len(c.Brokers) == 0 {
 		wrong("Config.Brokers is not set")

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// eventCalls are the calls of Events that have not returned. Those of Commit, Failure and Dropped
-// may be on a worker, which knows the record as well; the others are on goroutines that nobody else
+// eventCalls are the calls of Events, and of a DecideTask's function, that have not returned. Those of
+// Commit, Failure and Dropped may be on a worker, which knows the record as well; the others are on goroutines that nobody else
 // watches. The zero value is ready. Safe for use by several goroutines.
 type eventCalls struct {
 	mu      sync.Mutex
@@ -16,12 +16,12 @@ type eventCalls struct {
 }
 
 type eventCall struct {
-	event   string
-	started time.Time
+	function string
+	started  time.Time
 }
 
-// begin notes a call of an event. end is to be called when it has returned.
-func (c *eventCalls) begin(event string) (end func()) {
+// begin notes a call of a function of Config, by its full name. end is to be called when it has returned.
+func (c *eventCalls) begin(function string) (end func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.running == nil {
@@ -29,7 +29,7 @@ func (c *eventCalls) begin(event string) (end func()) {
 	}
 	c.lastID++
 	id := c.lastID
-	c.running[id] = eventCall{event, time.Now()}
+	c.running[id] = eventCall{function, time.Now()}
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -43,15 +43,15 @@ func (c *eventCalls) stuck(now time.Time, limit time.Duration) error {
 	defer c.mu.Unlock()
 	var oldest eventCall
 	for _, call := range c.running {
-		if oldest.event == "" || call.started.Before(oldest.started) {
+		if oldest.function == "" || call.started.Before(oldest.started) {
 			oldest = call
 		}
 	}
-	if oldest.event == "" || now.Sub(oldest.started) <= limit {
+	if oldest.function == "" || now.Sub(oldest.started) <= limit {
 		return nil
 	}
-	return fmt.Errorf("Config.Events.%s: it has not returned for %v, longer than Config.MaxProcessingTime, %v",
-		oldest.event, now.Sub(oldest.started).Round(time.Second), limit)
+	return fmt.Errorf("%s: it has not returned for %v, longer than Config.MaxProcessingTime, %v",
+		oldest.function, now.Sub(oldest.started).Round(time.Second), limit)
 }
 
 // notifyState calls Events.State. At the end of Run it waits no longer than Config.StopTimeout, and

@@ -39,13 +39,16 @@ type Events struct {
 	Damaged func(DamageInfo)
 	// Commit is called after each commit of a worker.
 	Commit func(CommitInfo)
+	// TaskRestart is called when a task has failed and Config.OnTaskError has decided to restart it,
+	// before the pause.
+	TaskRestart func(TaskRestartInfo)
 }
 
 // guarded returns e with functions that call fail when they panic: they run on goroutines of the
 // App, and a panic there would end the process. calls gets to know which have not returned.
 func (e Events) guarded(calls *eventCalls, fail func(error)) Events {
 	enter := func(name string) (leave func()) {
-		end := calls.begin(name)
+		end := calls.begin("Config.Events." + name)
 		return func() {
 			end()
 			if v := recover(); v != nil {
@@ -60,6 +63,7 @@ func (e Events) guarded(calls *eventCalls, fail func(error)) Events {
 	e.Failure, e.Commit = guard("Failure", e.Failure, enter), guard("Commit", e.Commit, enter)
 	e.Damaged = guard("Damaged", e.Damaged, enter)
 	e.Assigned, e.Standby = guard("Assigned", e.Assigned, enter), guard("Standby", e.Standby, enter)
+	e.TaskRestart = guard("TaskRestart", e.TaskRestart, enter)
 	return e
 }
 
@@ -121,6 +125,25 @@ type DropInfo struct {
 type CommitInfo struct {
 	Tasks int           // whose progress it committed
 	Took  time.Duration // from the cut until everything was settled; records were processed meanwhile
+}
+
+// TaskRestartInfo describes a task that has failed and is restarted.
+type TaskRestartInfo struct {
+	Task string // as "0_3": sub-topology 0, partition 3
+	Step string // in which it failed; empty when the task failed in none
+	// Topic, Partition and Offset are those of the record that was being processed. Topic is empty
+	// without a record, as in a punctuation. Offset is -1 for a record that was to be written.
+	Topic     string
+	Partition int32
+	Offset    int64
+	Restarts  int           // of this task since the App began, with this one
+	Pause     time.Duration // until the task is opened again
+	Err       error         // with all of the above in its text
+}
+
+// String describes it in a line, as "0_3: restart 2 after 2s: ...".
+func (r TaskRestartInfo) String() string {
+	return fmt.Sprintf("%s: restart %d after %v: %v", r.Task, r.Restarts, r.Pause, r.Err)
 }
 
 // State is where an App is in its life.

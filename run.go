@@ -45,10 +45,11 @@ func (a *App) instanceConfig() instance.Config {
 		MaxProcessingTime: c.MaxProcessingTime, StopTimeout: c.StopTimeout,
 		MemoryBudget: c.MemoryBudget, Standbys: c.Standbys, AcceptableLag: c.AcceptableLag, MaxTaskIdle: c.MaxTaskIdle,
 		ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig,
-		ClientID: c.ClientID, Rack: c.Rack, Compression: c.Compression, TLS: c.TLS, SASL: c.SASL.client, Dialer: c.Dialer,
-		Logger:   c.Logger,
-		Policies: task.Policies{Decode: c.OnDecodeError, Process: c.OnProcessError, Produce: c.OnProduceError},
-		Observer: a.observer(), Counters: a.counters,
+		ClientID: c.ClientID, InstanceID: c.InstanceID, Rack: c.Rack, Compression: c.Compression, TLS: c.TLS, SASL: c.SASL.client, Dialer: c.Dialer,
+		Logger:     c.Logger,
+		Policies:   task.Policies{Decode: c.OnDecodeError, Process: c.OnProcessError, Produce: c.OnProduceError},
+		TaskErrors: c.OnTaskError,
+		Observer:   a.observer(), Counters: a.counters, Pauses: &a.pauses,
 	}
 }
 
@@ -61,6 +62,7 @@ func (a *App) observer() instance.Observer {
 		Connected:    func(reachable func() error) { a.reachable.Store(&reachable) },
 		Opened:       a.opened,
 		StuckEvent:   func(now time.Time, limit time.Duration) error { return a.eventCalls.stuck(now, limit) },
+		UserCall:     a.eventCalls.begin,
 		Failure:      events.Failure,
 		Assigned:     events.Assigned,
 	}
@@ -80,6 +82,9 @@ func (a *App) observer() instance.Observer {
 	}
 	if f := events.Commit; f != nil {
 		o.Commit = func(c instance.CommitInfo) { f(CommitInfo(c)) }
+	}
+	if f := events.TaskRestart; f != nil {
+		o.Restart = func(r instance.TaskRestartInfo) { f(TaskRestartInfo(r)) }
 	}
 	return o
 }

@@ -10,6 +10,11 @@ type Stats struct {
 	Damaged    int64 // files of stores that were damaged and moved aside; the stores were restored
 	// Dropped is the number of records dropped, by reason. docs/concepts.md explains those of the library.
 	Dropped map[string]int64
+	// TaskRestarts is how often tasks were restarted by Config.OnTaskError, by task, as "0_3": sub-topology 0,
+	// partition 3. Tasks that were opened again for another reason do not count.
+	TaskRestarts map[string]int64
+	// PausedTasks is how many tasks of the App are paused at present.
+	PausedTasks int
 	// Stores has figures of the stores on disk, by name. It is empty while the App does not run.
 	Stores map[string]StoreStats
 }
@@ -36,11 +41,16 @@ func (a *App) Stats() Stats {
 	c := a.counters.Counts()
 	s := Stats{
 		RecordsIn: c.RecordsIn, RecordsOut: c.RecordsOut, Commits: c.Commits, Restored: c.Restored, Damaged: c.Damaged,
-		Dropped: c.Dropped, Stores: map[string]StoreStats{},
+		Dropped: c.Dropped, TaskRestarts: c.TaskRestarts, Stores: map[string]StoreStats{},
 	}
 	if inst := a.current(); inst != nil {
 		for name, store := range inst.StoreStats() {
 			s.Stores[name] = StoreStats(store)
+		}
+		for _, task := range inst.Tasks() {
+			if task.Paused {
+				s.PausedTasks++
+			}
 		}
 	}
 	return s
@@ -50,6 +60,7 @@ func (a *App) Stats() Stats {
 type TaskInfo struct {
 	ID      string // sub-topology and partition: "0_3"
 	Running bool   // false: its stores are being restored, or it is being given up
+	Paused  bool   // it processes nothing, because of App.Pause or App.PauseSubtopologies
 	Worker  int    // which worker runs it, from 0
 }
 

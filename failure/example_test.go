@@ -112,3 +112,30 @@ func ExampleDrop() {
 	fmt.Println(failure.DropReason(err))
 	// Output: no country true
 }
+
+func ExampleStopApp() {
+	fmt.Println(failure.StopApp())
+	// Output: stop the App
+}
+
+func ExampleRestartTask() {
+	fmt.Println(failure.RestartTask(5, 10*time.Minute).Backoff(5*time.Second, 5*time.Minute))
+	// Output: restart the task 5 times within 10m0s (pauses of 5s to 5m0s), then stop the App
+}
+
+// A task that fails is restarted, unless its record is to blame.
+func ExampleDecideTask() {
+	p := failure.DecideTask(func(r failure.TaskReport) failure.TaskPolicy {
+		if errors.Is(r.Err, errTemporary) {
+			return failure.RestartTask(5, 10*time.Minute)
+		}
+		return failure.StopApp()
+	})
+	for _, err := range []error{errTemporary, errors.New("no such country")} {
+		decided, _ := p.Resolve(failure.TaskReport{Task: "0_3", Err: err})
+		fmt.Println(decided)
+	}
+	// Output:
+	// restart the task 5 times within 10m0s (pauses of 1s to 1m0s), then stop the App
+	// stop the App
+}

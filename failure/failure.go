@@ -1,13 +1,18 @@
 // Package failure has the policies for records that cannot be processed: those that do not decode,
 // those for which a user's function returned an error, and those from which something cannot be
-// encoded, stored or written. A panic is not subject to a policy: it stops the App, cleanly and
-// with its stack in the error.
+// encoded, stored or written. A panic is not subject to a Policy: it ends its task, with its stack in
+// the error, as the policy Stop does.
 //
 //	geo := stream.TryMapValues(in, geocode).
 //		OnError(failure.Retry(5, 100*time.Millisecond, 10*time.Second, failure.DeadLetter("geo-dlq")))
 //
 // Nothing is dropped silently: each record that a policy removes from the stream is counted by
 // reason and reported to Events.
+//
+// A TaskPolicy decides what becomes of a task that has ended with an error: the App stops, or the
+// task is restarted.
+//
+//	cfg.OnTaskError = failure.RestartTask(5, 10*time.Minute)
 package failure
 
 import (
@@ -50,8 +55,9 @@ type Report struct {
 	Err        error  // what the function or the serde returned
 }
 
-// Stop stops the App, with topic, partition, offset and step in the error. The record is not
-// committed, so the App processes it again when it is started again.
+// Stop ends the task with an error that has topic, partition, offset and step, which stops the App,
+// unless Config.OnTaskError restarts the task. The record is not committed, so it is processed again
+// when the App, or the task, is started again.
 func Stop() Policy { return Policy{kind: stop} }
 
 // Skip drops the record and counts it.

@@ -156,7 +156,8 @@ type Fetcher interface {
 	Add(tp TopicPartition, offset int64, s Sink)
 	// Remove stops fetching tps: nothing of them is delivered once Remove has returned.
 	Remove(tps ...TopicPartition)
-	// Release returns bytes of a delivered batch of tp to the partition's buffer.
+	// Release returns bytes of a delivered batch of tp to the partition's buffer. Negative bytes take
+	// room in it: of batches from before the partition was added again.
 	Release(tp TopicPartition, bytes int)
 	// Healthy returns nil, or why some partition's leader cannot be reached at present.
 	Healthy() error

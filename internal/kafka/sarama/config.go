@@ -20,6 +20,8 @@ type Config struct {
 	ClientID string
 	// Rack is sent with fetches; brokers may name a replica there to read from. Defaults to none.
 	Rack string
+	// InstanceID makes the client a static member of its group (KIP-345). Defaults to none.
+	InstanceID string
 	// TLS switches encryption on. Defaults to none.
 	TLS *tls.Config
 	// SASL switches authentication on. Defaults to none.

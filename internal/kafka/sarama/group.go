@@ -60,9 +60,13 @@ func (g *group) join(ctx context.Context, r kafka.JoinRequest) (resp *ibm.JoinGr
 	limit := r.RebalanceTimeout + g.pool.client.cfg.RequestTimeout
 	err = g.call(ctx, "join group "+r.Group, r.Group, limit, func(cn *conn, b *ibm.Broker) error {
 		g.rebalanceTimeout = r.RebalanceTimeout
+		instance, err := g.pool.client.instanceID(cn)
+		if err != nil {
+			return err
+		}
 		req := &ibm.JoinGroupRequest{Version: cn.version(apiJoinGroup, 8), GroupId: r.Group, MemberId: r.MemberID,
 			SessionTimeout: int32(r.SessionTimeout.Milliseconds()), RebalanceTimeout: int32(r.RebalanceTimeout.Milliseconds()),
-			ProtocolType:          r.ProtocolType,
+			ProtocolType: r.ProtocolType, GroupInstanceId: instance,
 			OrderedGroupProtocols: []*ibm.GroupProtocol{{Name: r.Protocol, Metadata: r.Metadata}}}
 		if r.Reason != "" {
 			req.Reason = &r.Reason
@@ -80,8 +84,12 @@ func (g *group) Sync(ctx context.Context, name, memberID string, generation int3
 	assignment []byte, err error) {
 	limit := g.rebalanceTimeout + g.pool.client.cfg.RequestTimeout
 	err = g.call(ctx, "sync group "+name, name, limit, func(cn *conn, b *ibm.Broker) error {
+		instance, err := g.pool.client.instanceID(cn)
+		if err != nil {
+			return err
+		}
 		req := &ibm.SyncGroupRequest{Version: cn.version(apiSyncGroup, 4), GroupId: name, MemberId: memberID,
-			GenerationId: generation}
+			GenerationId: generation, GroupInstanceId: instance}
 		for id, a := range assignments {
 			req.AddGroupAssignment(id, a)
 		}
@@ -99,8 +107,12 @@ func (g *group) Sync(ctx context.Context, name, memberID string, generation int3
 func (g *group) Heartbeat(ctx context.Context, name, memberID string, generation int32) error {
 	return g.call(ctx, "heartbeat to group "+name, name, g.pool.client.cfg.RequestTimeout,
 		func(cn *conn, b *ibm.Broker) error {
+			instance, err := g.pool.client.instanceID(cn)
+			if err != nil {
+				return err
+			}
 			resp, err := b.Heartbeat(&ibm.HeartbeatRequest{Version: cn.version(apiHeartbeat, 4), GroupId: name,
-				MemberId: memberID, GenerationId: generation})
+				MemberId: memberID, GenerationId: generation, GroupInstanceId: instance})
 			if err != nil {
 				return err
 			}

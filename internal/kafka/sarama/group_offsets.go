@@ -35,8 +35,12 @@ func (o *offsets) Commit(ctx context.Context, group, memberID string, generation
 		return nil
 	}
 	return o.call(ctx, "commit offsets of group "+group, group, func(cn *conn, b *ibm.Broker) error {
+		instance, err := o.pool.client.instanceID(cn)
+		if err != nil {
+			return err
+		}
 		req := &ibm.OffsetCommitRequest{Version: cn.version(apiOffsetCommit, 8), ConsumerGroup: group, ConsumerID: memberID,
-			ConsumerGroupGeneration: generation}
+			ConsumerGroupGeneration: generation, GroupInstanceId: instance}
 		if req.Version >= 2 && req.Version <= 4 { // 0 would be no time at all; -1 is the broker's setting
 			req.RetentionTime = -1
 		}

@@ -181,8 +181,12 @@ func (c *transactionCalls) commitOffsets(
 ) error {
 	return c.pool.retry(ctx, "commit offsets of group "+group+" in a transaction", func(ctx context.Context) error {
 		return c.note(c.groups.request(ctx, group, c.pool.client.cfg.RequestTimeout, func(cn *conn, b *ibm.Broker) error {
+			instance, err := c.pool.client.instanceID(cn)
+			if err != nil {
+				return err
+			}
 			req := &ibm.TxnOffsetCommitRequest{Version: cn.version(apiTxnOffsetCommit, 3), TransactionalID: c.id, GroupID: group,
-				ProducerID: id.id, ProducerEpoch: id.epoch, GenerationID: generation, MemberID: memberID,
+				ProducerID: id.id, ProducerEpoch: id.epoch, GenerationID: generation, MemberID: memberID, GroupInstanceID: instance,
 				Topics: map[string][]*ibm.PartitionOffsetMetadata{}}
 			if req.Version < 3 {
 				// Without member and generation a broker takes the offsets of whoever was a member once.

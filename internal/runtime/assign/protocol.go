@@ -3,6 +3,7 @@ package assign
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 
@@ -225,6 +226,7 @@ const (
 	tagWarmUps     = 7
 	tagLag         = 8 // what is acceptable, where there are warm-ups
 	tagUnneeded    = 9
+	tagProgram     = 12
 )
 
 // Encode returns the assignment in the format of Kafka's consumer protocol: the partitions where
@@ -241,6 +243,7 @@ func (a Assignment) Encode(member Subscription) []byte {
 		data = appendField(data, tagTasks, appendTasks(nil, a.Tasks))
 	}
 	data = appendField(data, tagMoving, binary.AppendUvarint(nil, uint64(a.Moving)))
+	data = appendField(data, tagProgram, binary.BigEndian.AppendUint64(nil, program(member.Subtopologies)))
 	if len(a.Excluded) > 0 {
 		data = appendField(data, tagExcluded, appendExcluded(nil, a.Excluded))
 	}
@@ -291,6 +294,33 @@ func DecodeAssignment(b []byte, subs []Subtopology) (Assignment, error) {
 		return Assignment{}, fmt.Errorf("assignment: %w", err)
 	}
 	return assignment, nil
+}
+
+// MadeFor reports whether the leader has made an assignment for a member with these sub-topologies, to whose numbers
+// its tasks refer. A static member that was restarted gets the assignment of the process before it, whose program may
+// have been another one. Leaders of earlier versions do not say, and the answer is false.
+func MadeFor(b []byte, subs []Subtopology) (same bool) {
+	r := &reader{buf: b}
+	r.int16()
+	r.partitions()
+	data := r.bytes()
+	if r.err != nil {
+		return false
+	}
+	err := decodeFields(data, func(tag uint64, r *reader) error {
+		if id := r.buf; tag == tagProgram && len(id) == 8 {
+			same = binary.BigEndian.Uint64(id) == program(subs)
+		}
+		return nil
+	})
+	return same && err == nil
+}
+
+// program identifies sub-topologies by a hash: the numbers of tasks refer to them.
+func program(subs []Subtopology) uint64 {
+	hash := fnv.New64a()
+	_, _ = hash.Write(appendSubs(nil, subs))
+	return hash.Sum64()
 }
 
 func (r *reader) strings() []string {

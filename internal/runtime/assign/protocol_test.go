@@ -303,3 +303,21 @@ func TestDecode_PartitionsThatImplyTooManyTasks(t *testing.T) {
 		assert.Equal(t, a, back, name)
 	}
 }
+
+func TestMadeFor(t *testing.T) {
+	subs := []Subtopology{{Topics: []string{"a", "b"}, Stores: []string{"s"}}, {Patterns: []string{"c.*"}}}
+	member := Subscription{Subtopologies: subs, Changes: true}
+	b := Assignment{Tasks: []graph.TaskID{{Subtopology: 0, Partition: 3}}}.Encode(member)
+	assert.True(t, MadeFor(b, subs))
+	for name, other := range map[string][]Subtopology{
+		"the other order": {subs[1], subs[0]},
+		"one fewer":       subs[:1],
+		"another store":   {{Topics: []string{"a", "b"}, Stores: []string{"s2"}}, subs[1]},
+		"none":            nil,
+	} {
+		assert.False(t, MadeFor(b, other), name)
+	}
+	for n := range len(b) {
+		assert.False(t, MadeFor(b[:n], subs), "cut short after %d bytes", n)
+	}
+}

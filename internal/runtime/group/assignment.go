@@ -52,7 +52,7 @@ func (g *Group) applyAssignment(out outcome) {
 	g.cfg.Logger.Info("millstream: assigned", "generation", out.generation, "tasks", len(out.tasks), "new", len(added),
 		"revoked", len(revoke), "moving", out.moving)
 	// More members than tasks: without this call the App would seem to be starting for ever.
-	if len(state.owned) == 0 && !state.reported && out.moving == 0 {
+	if len(state.owned) == 0 && !state.reported && out.moving == 0 && !out.returned {
 		state.reported = true
 		g.cfg.Handler.Assigned(nil)
 	}

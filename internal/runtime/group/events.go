@@ -96,12 +96,12 @@ func (g *Group) handleEvents(ctx context.Context) error {
 		// A heartbeat was answered, or failed: REBALANCE_IN_PROGRESS and ILLEGAL_GENERATION lead to a join,
 		// UNKNOWN_MEMBER_ID and FENCED_INSTANCE_ID to a loss.
 		case result := <-g.heartbeatResults:
-			g.handleHeartbeat(result)
+			err = g.handleHeartbeat(result)
 		// A worker's commit got UNKNOWN_MEMBER_ID or FENCED_INSTANCE_ID. It counts only for the present
 		// member id: the answer to a commit of an earlier one may arrive late.
-		case membership := <-g.maybeUnknown:
-			if membership.Member == state.member && membership.Member != "" {
-				g.loseMembership("the answer to a commit was: unknown member")
+		case refused := <-g.maybeUnknown:
+			if refused.as.Member == state.member && state.member != "" {
+				err = g.memberRefused("a commit", refused.err)
 			}
 		// Rejoin was called.
 		case reason := <-g.rejoins:
@@ -167,11 +167,11 @@ func (g *Group) joinIfWanted(ctx context.Context) {
 	}
 }
 
-// handleHeartbeat acts on the answer to a heartbeat.
-func (g *Group) handleHeartbeat(result heartbeatResult) {
+// handleHeartbeat acts on the answer to a heartbeat. A non-nil error is fatal.
+func (g *Group) handleHeartbeat(result heartbeatResult) error {
 	state := &g.state
 	if result.as != g.identity.Load() {
-		return // the heartbeat was sent in an earlier generation
+		return nil // the heartbeat was sent in an earlier generation
 	}
 	switch {
 	// No error: healthy, unless a join or a fatal error has set another reason.
@@ -193,12 +193,13 @@ func (g *Group) handleHeartbeat(result heartbeatResult) {
 	// UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID: the session has ended, or another process has taken the
 	// place. Others run the tasks, or will.
 	case errors.Is(result.err, kafka.ErrUnknownMember), errors.Is(result.err, kafka.ErrFencedInstance):
-		g.loseMembership("the answer to a heartbeat was: " + result.err.Error())
+		return g.memberRefused("a heartbeat", result.err)
 	// No answer, or one that says nothing about the membership, as while the coordinator moves.
 	// Heartbeats are repeated; Allowed stops the sending when that lasts as long as a session.
 	default:
 		g.setHealth(fmt.Errorf("heartbeat: %w", result.err))
 	}
+	return nil
 }
 
 // handleJoined is called when JoinGroup is answered. Heartbeats and commits use the new generation
@@ -265,6 +266,9 @@ func (g *Group) handleOutcome(out outcome) error {
 	}
 	g.setHealth(nil)
 	g.applyAssignment(out)
+	if out.returned {
+		state.requestRejoin(reasonReturned)
+	}
 	return nil
 }
 
@@ -277,7 +281,9 @@ func (g *Group) handleJoinError(out outcome) error {
 	// UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID: the session ended. All tasks are dropped, and the App
 	// joins as a new member.
 	case errors.Is(out.err, kafka.ErrUnknownMember), errors.Is(out.err, kafka.ErrFencedInstance):
-		g.loseMembership("the answer to a join was: " + out.err.Error())
+		if err := g.memberRefused("a join", out.err); err != nil {
+			return err
+		}
 		g.backOff()
 		return nil
 	// REBALANCE_IN_PROGRESS from SyncGroup: another join began before this one was complete. All
@@ -372,9 +378,10 @@ func (g *Group) leaveDeadline() time.Time {
 	return by
 }
 
-// leave sends LeaveGroup, so that others need not wait for the end of the session.
+// leave sends LeaveGroup, so that others need not wait for the end of the session. For a static member they are to
+// wait: it may come back.
 func (g *Group) leave(member string, why error) {
-	if member == "" {
+	if member == "" || g.static() {
 		return
 	}
 	reason := "stopped"

@@ -69,6 +69,9 @@ type Config struct {
 
 	// Process is the same for all members that use one state directory.
 	Process [16]byte
+	// InstanceID is that of the clients of Group and Heartbeats, if the member is static: it does not leave the group, and
+	// another process with the same id is an error. Empty: it is not.
+	InstanceID string
 	// Workers is the weight of the member in the balance of tasks. Defaults to 1.
 	Workers int
 	Rack    string
@@ -151,9 +154,9 @@ type Group struct {
 	stop             chan struct{} // closed by Stop
 	stopDeadline     time.Time     // for leaving; written before stop is closed
 	stopped          atomic.Bool
-	rejoins          chan string      // reasons of Rejoin
-	heartbeatWanted  chan struct{}    // a heartbeat is to be sent at once
-	maybeUnknown     chan *Membership // as which a commit got UNKNOWN_MEMBER_ID
+	rejoins          chan string   // reasons of Rejoin
+	heartbeatWanted  chan struct{} // a heartbeat is to be sent at once
+	maybeUnknown     chan refusedCommit
 	heartbeatResults chan heartbeatResult
 	state            loopState // used by the goroutine of Run only
 }
@@ -163,7 +166,7 @@ func New(cfg Config) *Group {
 	cfg.setDefaults()
 	g := &Group{
 		cfg: cfg, stop: make(chan struct{}), rejoins: make(chan string, 1), heartbeatWanted: make(chan struct{}, 1),
-		maybeUnknown: make(chan *Membership, 1), heartbeatResults: make(chan heartbeatResult),
+		maybeUnknown: make(chan refusedCommit, 1), heartbeatResults: make(chan heartbeatResult),
 	}
 	g.current.Store(&Membership{Generation: -1, superseded: make(chan struct{})})
 	g.deployment.Store(cfg.Deployment)
@@ -173,12 +176,12 @@ func New(cfg Config) *Group {
 // Run joins the group and stays a member. It returns nil after Stop, ctx's error when ctx ends, and
 // any error that no retry cures. All tasks are revoked and settled before it returns, unless ctx
 // ends: before ending ctx, the caller must stop whatever sends for the tasks. Run leaves the group
-// in each case, so that others run the tasks at once.
+// in each case, so that others run the tasks at once, unless the member is static.
 func (g *Group) Run(ctx context.Context) error {
 	return g.run(ctx)
 }
 
-// Stop makes Run revoke all tasks, leave the group and return. LeaveGroup is attempted until the
+// Stop makes Run revoke all tasks, leave the group, unless the member is static, and return. LeaveGroup is attempted until the
 // deadline at most; the zero time sets none.
 func (g *Group) Stop(deadline time.Time) {
 	if g.stopped.CompareAndSwap(false, true) {

@@ -42,6 +42,7 @@ type outcome struct {
 	moving       int // tasks that other members must release first
 	excluded     []assign.Exclusion
 	alone        bool               // no other member has this program
+	returned     bool               // the assignment may be that of an earlier process with the same instance id
 	deployment   *topics.Deployment // of a refresh
 	otherMembers string             // members because of which the group refuses this one
 }
@@ -164,6 +165,9 @@ func (g *Group) join(ctx context.Context, c *call, req kafka.JoinRequest, subs [
 	if err != nil {
 		out.err = err
 		return out
+	}
+	if out.returned = g.mayHaveReturned(req, response); out.returned && !assign.MadeFor(b, subs) {
+		assignment = assign.Assignment{}
 	}
 	out.moving, out.excluded, out.alone = assignment.Moving, assignment.Excluded, assignment.Alone
 	if out.tasks, out.err = g.resolveTasks(ctx, assignment); out.err == nil {

@@ -29,6 +29,12 @@ func (m *Membership) Tasks() int { return len(m.owned) }
 // Superseded is closed when another Membership has been published.
 func (m *Membership) Superseded() <-chan struct{} { return m.superseded }
 
+// refusedCommit is a commit that got UNKNOWN_MEMBER_ID or FENCED_INSTANCE_ID.
+type refusedCommit struct {
+	as  *Membership
+	err error
+}
+
 // CommitAction is what to do after a commit has failed.
 type CommitAction uint8
 
@@ -79,7 +85,7 @@ func (g *Group) AfterCommitError(member *Membership, err error) CommitAction {
 	case errors.Is(err, kafka.ErrUnknownMember), errors.Is(err, kafka.ErrFencedInstance):
 		if !replaced {
 			select {
-			case g.maybeUnknown <- member:
+			case g.maybeUnknown <- refusedCommit{member, err}:
 			default: // another worker has reported it
 			}
 		}

@@ -38,6 +38,7 @@ type Config struct {
 	TopicConfig       map[string]string
 
 	ClientID    string
+	InstanceID  string
 	Rack        string
 	Compression string
 	TLS         *tls.Config
@@ -45,17 +46,19 @@ type Config struct {
 	SASL   func(ctx context.Context) sarama.SASL
 	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
-	Logger   *slog.Logger
-	Policies task.Policies
+	Logger     *slog.Logger
+	Policies   task.Policies
+	TaskErrors failure.TaskPolicy
 
 	// Observer is notified of what happens.
 	Observer Observer
 	// Counters are where the run counts. They belong to the App, which shows them after the run, too.
 	Counters *Counters
+	// Pauses are what is paused. They belong to the App, which may be paused before it runs.
+	Pauses *Pauses
 }
 
-// Observer has the functions that a run calls when something happens. The first four and StuckEvent
-// must be set; the others are the App's events, and are nil where the user has set none. They are
+// Observer has the functions that a run calls when something happens. The first six must be set; the others are the App's events, and are nil where the user has set none. They are
 // called on any of the run's goroutines, several at once.
 type Observer struct {
 	// Phase asks the App to enter a phase, and reports whether the App is in it then: an App that
@@ -72,6 +75,9 @@ type Observer struct {
 	// StuckEvent returns which of the App's events has not returned for longer than limit, nil if
 	// none.
 	StuckEvent func(now time.Time, limit time.Duration) error
+	// UserCall notes for StuckEvent that a function of the user is called, which belongs to no task. end
+	// is to be called when it has returned.
+	UserCall func(name string) (end func())
 
 	Restore  func(RestoreInfo)
 	Dropped  func(DropInfo)
@@ -80,6 +86,7 @@ type Observer struct {
 	Damaged  func(DamageInfo)
 	Commit   func(CommitInfo)
 	Standby  func(StandbyUpdate)
+	Restart  func(TaskRestartInfo)
 }
 
 // Phase is a part of a run's life, as the App shows it in its State.
@@ -122,6 +129,18 @@ type (
 		Reason    string
 	}
 
+	// TaskRestartInfo describes a task that has failed and is restarted.
+	TaskRestartInfo struct {
+		Task      string
+		Step      string
+		Topic     string
+		Partition int32
+		Offset    int64
+		Restarts  int
+		Pause     time.Duration
+		Err       error
+	}
+
 	// CommitInfo describes a commit of a worker.
 	CommitInfo struct {
 		Tasks int
@@ -132,6 +151,7 @@ type (
 	TaskInfo struct {
 		ID      string
 		Running bool
+		Paused  bool
 		Worker  int
 	}
 )

@@ -74,7 +74,7 @@ func (inst *Instance) open(ctx context.Context) (err error) {
 func (inst *Instance) connect() (err error) {
 	inst.client, err = sarama.New(sarama.Config{
 		Brokers: inst.cfg.Brokers, ClientID: inst.cfg.ClientID, Rack: inst.cfg.Rack, TLS: inst.cfg.TLS,
-		SASL:   inst.cfg.SASL(inst.ctx),
+		SASL: inst.cfg.SASL(inst.ctx), InstanceID: inst.cfg.InstanceID,
 		Dialer: inst.cfg.Dialer, Logger: inst.cfg.Logger,
 	})
 	if err != nil {
@@ -155,7 +155,8 @@ func (inst *Instance) groupConfig(deployment *topics.Deployment) group.Config {
 	return group.Config{
 		Application: inst.cfg.ApplicationID, Group: inst.groupClients[0], Heartbeats: inst.groupClients[1],
 		Deployer: inst.deployer, Deployment: deployment, Handler: &inst.manager,
-		Process: inst.stores.processID, Workers: inst.cfg.Workers, Rack: inst.cfg.Rack, Stored: inst.stores.storedTasks,
+		Process: inst.stores.processID, InstanceID: inst.cfg.InstanceID, Workers: inst.cfg.Workers, Rack: inst.cfg.Rack,
+		Stored: inst.stores.storedTasks,
 		Standbys: inst.standbyTasks, Positions: inst.positions, Changelogs: inst.changelogBounds,
 		WantedStandbys: inst.cfg.Standbys, AcceptableLag: inst.cfg.AcceptableLag, Unneeded: inst.stores.setUnneeded,
 		Members: func(ctx context.Context) ([]kafka.GroupMember, error) {
@@ -245,6 +246,14 @@ func (inst *Instance) workerConfig(i int) worker.Config {
 			// The very end: that of a read_committed reader is where the first open transaction begins.
 			return inst.admin.ListOffsets(ctx, kafka.ReadUncommitted, request)
 		},
+		StableEnds: func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]int64, error) {
+			request := map[kafka.TopicPartition]int64{}
+			for _, tp := range tps {
+				request[tp] = kafka.Latest
+			}
+			return inst.admin.ListOffsets(ctx, kafka.ReadCommitted, request)
+		},
+		Paused:     inst.cfg.Pauses.Include,
 		Reader:     inst.newFetcher,
 		Partitions: inst.partitionCounts.Count, CommitInterval: inst.cfg.CommitInterval, Budget: inst.stores.dir.Budget(),
 		Logger: inst.cfg.Logger, Hook: inst.hook,

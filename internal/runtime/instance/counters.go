@@ -16,6 +16,8 @@ type Counters struct {
 
 	mu      sync.Mutex
 	dropped map[string]int64 // by reason
+	// taskRestarts are by task, as "0_3".
+	taskRestarts map[string]int64
 	// workers count for themselves, without a lock that they would share. What they have counted is
 	// added up when it is asked for, and once more when they have ended.
 	workers []*worker.Worker
@@ -26,10 +28,13 @@ type Counters struct {
 type Counts struct {
 	RecordsIn, RecordsOut, Commits, Restored, Damaged int64
 	Dropped                                           map[string]int64 // by reason, never nil
+	TaskRestarts                                      map[string]int64 // by task, never nil
 }
 
 // NewCounters returns counters of zero.
-func NewCounters() *Counters { return &Counters{dropped: map[string]int64{}} }
+func NewCounters() *Counters {
+	return &Counters{dropped: map[string]int64{}, taskRestarts: map[string]int64{}}
+}
 
 // Counts returns what was counted so far.
 func (c *Counters) Counts() Counts {
@@ -39,7 +44,7 @@ func (c *Counters) Counts() Counts {
 	addWorkers(&counts, c.workers)
 	counts.RecordsIn += c.recordsIn.Load()
 	counts.Restored, counts.Damaged = c.restored.Load(), c.damaged.Load()
-	counts.Dropped = maps.Clone(c.dropped)
+	counts.Dropped, counts.TaskRestarts = maps.Clone(c.dropped), maps.Clone(c.taskRestarts)
 	return counts
 }
 
@@ -72,4 +77,10 @@ func (c *Counters) drop(reason string, count int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dropped[reason] += count
+}
+
+func (c *Counters) taskRestarted(task string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taskRestarts[task]++
 }

@@ -11,6 +11,9 @@ func (inst *Instance) Healthy() error {
 	for _, w := range inst.workers {
 		errs = append(errs, w.Healthy())
 	}
+	if restarting := inst.manager.restarting.Load(); restarting != nil {
+		errs = append(errs, *restarting)
+	}
 	return errors.Join(append(errs, inst.stores.dir.Healthy())...)
 }
 

@@ -21,18 +21,24 @@ const (
 // isDamage reports whether a task ended because of a damaged file, and can be opened again.
 func isDamage(err error) bool { return errors.Is(err, storage.ErrDamaged) }
 
-// reopen returns the stores of a task, if it has any, and opens it again. The directory moves a
-// damaged file aside when the store is returned to it, so that the new opening finds none and
-// restores the store.
-func (m *taskManager) reopen(task *assignedTask) {
-	ctx, cancel := context.WithCancel(m.inst.ctx)
-	handover := task.handover
-	task.handover, task.running, task.cancelOpening = nil, false, cancel
+// reopenDamaged opens a task again whose file is damaged, or that reads a global store whose file is.
+func (m *taskManager) reopenDamaged(task *assignedTask) {
 	pause := time.Duration(0)
 	if restarts := m.damageRestarts[task.id]; restarts > 0 {
 		pause = min(minReopenPause<<min(restarts-1, 6), maxReopenPause)
 	}
 	m.damageRestarts[task.id]++
+	m.reopen(task, pause)
+}
+
+// reopen returns the stores of a task, if it has any, and opens it again after a pause. The directory
+// moves a damaged file aside when the store is returned to it, so that the new opening finds none and
+// restores the store.
+func (m *taskManager) reopen(task *assignedTask, pause time.Duration) {
+	ctx, cancel := context.WithCancel(m.inst.ctx)
+	handover := task.handover
+	m.notRunning(task)
+	task.handover, task.cancelOpening = nil, cancel
 	m.publish()
 	// On a goroutine of its own, as a part of the opening: closing a store may wait for its disk, and
 	// a global store whose file was damaged has to be restored before a task may read it.

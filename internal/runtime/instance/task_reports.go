@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/runtime/topics"
@@ -16,19 +17,27 @@ func (m *taskManager) handleReport(report worker.Report) {
 	switch report.Kind {
 	case worker.Adopted:
 		if task != nil && !task.removing {
-			task.running = true
+			task.running, task.runningSince = true, time.Now()
+			m.publish()
+		}
+	case worker.Paused, worker.Resumed:
+		if task != nil {
+			task.paused = report.Kind == worker.Paused
 			m.publish()
 		}
 	case worker.Released:
 		m.taskReleased(task, report)
-	case worker.Failed: // the run stops, which settles the other tasks
+	case worker.Failed: // a Released follows by itself
+		m.taskFailed(task, report.Err)
+	case worker.Unreadable: // the run stops, which settles the other tasks
 		if task != nil {
-			task.running = false
+			m.notRunning(task)
 		}
 		m.inst.Fail(report.Err)
 	case worker.Damaged: // a Released follows by itself; what moves the file aside logs what is wrong
 		if task != nil {
-			task.running, task.damaged = false, true
+			task.damaged = true
+			m.notRunning(task)
 			m.publish()
 		}
 	case worker.Broken: // the worker cannot commit any more
@@ -47,16 +56,18 @@ func (m *taskManager) taskReleased(task *assignedTask, r worker.Report) {
 	if task == nil || task.handover == nil { // it was abandoned before
 		return
 	}
-	if task.damaged && !task.removing && !m.inst.failing() {
-		m.reopen(task)
-		return
-	}
-	m.inst.releaseStores(*task.handover, r.Settled, m.inst.cfg.Standbys > 0)
-	if task.removing || m.inst.failing() {
+	switch {
+	case task.removing || m.inst.failing():
+		m.inst.releaseStores(*task.handover, r.Settled, m.inst.cfg.Standbys > 0)
 		m.forget(task)
-		return
+	case task.damaged:
+		m.reopenDamaged(task)
+	case task.failure != nil:
+		m.decideRestart(task)
+	default: // the worker had to hand it back, but it is still assigned
+		m.inst.releaseStores(*task.handover, r.Settled, m.inst.cfg.Standbys > 0)
+		m.openTasks([]topics.Task{task.deployed})
 	}
-	m.openTasks([]topics.Task{task.deployed}) // the worker had to hand it back, but it is still assigned
 }
 
 // restartTasks has a worker hand back its tasks, which are then opened again where they have
@@ -65,13 +76,13 @@ func (m *taskManager) taskReleased(task *assignedTask, r worker.Report) {
 func (m *taskManager) restartTasks(r worker.Report) {
 	// A task that has failed, or whose file is damaged, ends the transaction of all tasks of its worker: what was wrong is
 	// said elsewhere.
-	if !m.inst.failing() && !isDamage(r.Err) {
+	if !m.inst.failing() && !isDamage(r.Err) && !m.isTaskFailure(r.Err) {
 		m.inst.cfg.Logger.Warn("millstream: the tasks of a worker begin again at their committed offsets", "worker", r.Worker,
 			"error", r.Err)
 	}
 	for _, task := range m.tasks {
 		if task.handover != nil && task.worker == r.Worker {
-			task.running = false
+			m.notRunning(task)
 		}
 	}
 	m.publish()
@@ -87,7 +98,9 @@ func (m *taskManager) publish() {
 	phase := Running
 	for _, task := range m.sortedTasks() {
 		assigned[task.id] = task.running
-		infos = append(infos, TaskInfo{ID: task.id.String(), Running: task.running, Worker: task.worker})
+		infos = append(infos, TaskInfo{
+			ID: task.id.String(), Running: task.running, Paused: task.running && task.paused, Worker: task.worker,
+		})
 		if !task.running && !task.removing { // one that is being removed will not run any more
 			phase = Restoring
 		}
@@ -102,6 +115,11 @@ func (m *taskManager) publish() {
 	m.runningTasks.Store(&running)
 	m.assigned.Store(&assigned)
 	m.readable.Store(&stores)
+	m.publishRestarting()
+	// A task that has failed is none that waits for its store: the run ends because of it.
+	if m.inst.failing() {
+		return
+	}
 	if reached := m.inst.cfg.Observer.Phase(phase); reached && phase == Running {
 		m.logRunning()
 	}

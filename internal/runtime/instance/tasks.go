@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/graph"
@@ -30,6 +31,10 @@ type taskManager struct {
 	removals []*removal
 	// damageRestarts counts how often each task was opened again because of a damaged file.
 	damageRestarts map[graph.TaskID]int
+	// failures are of the tasks that have failed.
+	failures map[graph.TaskID]*taskFailures
+	// restarting has the errors of tasks that wait to be restarted; nil: there are none.
+	restarting atomic.Pointer[error]
 	// loggedTasks are the tasks of the last line in the log that said what runs; nil: there was none.
 	loggedTasks []string
 	// runningTasks are published for other goroutines.
@@ -52,8 +57,11 @@ type assignedTask struct {
 	handover      *worker.Handover   // nil: it is opening
 	worker        int
 	running       bool
-	damaged       bool // a file of its stores, or of a global store, is damaged
-	removing      bool // it was revoked or lost
+	runningSince  time.Time
+	paused        bool
+	damaged       bool  // a file of its stores, or of a global store, is damaged
+	failure       error // why it failed
+	removing      bool  // it was revoked or lost
 }
 
 // removal waits until tasks are removed.
@@ -64,7 +72,7 @@ type removal struct {
 
 func (m *taskManager) init(inst *Instance) {
 	m.inst, m.todo, m.tasks = inst, mailbox.New[func()](), map[graph.TaskID]*assignedTask{}
-	m.damageRestarts = map[graph.TaskID]int{}
+	m.damageRestarts, m.failures = map[graph.TaskID]int{}, map[graph.TaskID]*taskFailures{}
 	m.standbys = map[graph.TaskID]bool{}
 	m.runningTasks.Store(new([]graph.TaskID))
 	m.assigned.Store(new(map[graph.TaskID]bool))
@@ -188,14 +196,13 @@ func (m *taskManager) taskOpened(id graph.TaskID, handover worker.Handover, err 
 	task.cancelOpening()
 	switch {
 	case isDamage(err) && !task.removing && !m.inst.failing():
-		m.reopen(task)
+		m.reopenDamaged(task)
 	case err != nil:
 		// Damage and a lost membership are no failure of the run. An error of a task that is being
 		// removed may be that its context has ended.
 		if !isDamage(err) && !task.removing && m.inst.ctx.Err() == nil && !errors.Is(err, worker.ErrMembershipLost) {
 			m.inst.Fail(err)
 		}
-		task.running = false
 		m.openFailed(task)
 	case task.removing: // it was revoked or lost when it was already open
 		m.inst.releaseStores(handover, true, m.inst.cfg.Standbys > 0) // nothing but restored rows
@@ -229,7 +236,8 @@ func (m *taskManager) leastLoaded() int {
 // remove begins to remove a task. It is forgotten at once when its opening has failed, and
 // otherwise by whoever has it: the opening when that returns, or the worker's report.
 func (m *taskManager) remove(task *assignedTask) {
-	task.removing, task.running = true, false
+	task.removing = true
+	m.notRunning(task)
 	if task.handover == nil {
 		if task.cancelOpening == nil {
 			m.forget(task)
@@ -271,7 +279,8 @@ func (m *taskManager) abandon(worker int) {
 	m.todo.Put(func() {
 		for _, task := range m.sortedTasks() {
 			if task.handover != nil && task.worker == worker {
-				task.removing, task.running = true, false
+				task.removing = true
+				m.notRunning(task)
 				m.forget(task)
 			}
 		}

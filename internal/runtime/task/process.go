@@ -123,6 +123,13 @@ func (t *Task) idleElapsed(q *queue) bool {
 	return !now.Before(q.idleDeadline)
 }
 
+// RestartIdle has the wait for empty queues begin anew: nothing was fetched for a while.
+func (t *Task) RestartIdle() {
+	for _, q := range t.queues {
+		q.idleDeadline = time.Time{}
+	}
+}
+
 // processOne processes the record with the lowest time, then the stream-time punctuations that it
 // makes due. keeps 1
 func (t *Task) processOne() error {

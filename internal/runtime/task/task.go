@@ -286,6 +286,16 @@ func (t *Task) Buffered() int {
 	return n
 }
 
+// BufferedBytes returns what the queued batches of a partition take in memory.
+func (t *Task) BufferedBytes(tp kafka.TopicPartition) (n int) {
+	if q := t.byPartition[tp]; q != nil {
+		for _, b := range q.batches {
+			n += b.Bytes
+		}
+	}
+	return n
+}
+
 // Position returns the offset of the next record of a source partition, -1 when it is not known.
 func (t *Task) Position(tp kafka.TopicPartition) int64 {
 	if q := t.byPartition[tp]; q != nil {

@@ -31,6 +31,7 @@ type activeTask struct {
 	processed bool  // and not only by positions that moved over what is no record
 	stopped   bool  // processes no more records
 	waiting   bool  // is stopped until the worker may write
+	paused    bool  // processes no records until it is resumed
 	releasing bool  // is to be returned to the owner
 	checking  bool  // the check for foreign writes is running for its changelogs
 	checked   bool  // the check is done
@@ -38,6 +39,8 @@ type activeTask struct {
 	cut       bool  // part of the commit in flight
 	err       error // why it failed
 	damaged   bool  // it failed because a file is damaged
+	// resuming is the end of the pause that waits for an answer; nil: none does.
+	resuming *resumption
 }
 
 // Adopt transfers a task to the worker, which owns everything in h from now on. It reports Adopted,
@@ -92,10 +95,14 @@ func (w *Worker) startTask(active *activeTask) {
 	for _, tp := range active.task.Partitions() {
 		w.byPartition[tp] = active
 		active.queued[tp] = handover.Start[tp].Offset
-		w.cfg.Fetcher.Add(tp, handover.Start[tp].Offset, w)
 	}
 	active.dirty = true // wiring may have written to stores
 	w.cfg.Report(Report{Worker: w.cfg.ID, Task: active.ID, Kind: Adopted})
+	if w.cfg.Paused(active.ID.Subtopology) { // its inputs are fetched from when it is resumed
+		w.setPaused(active, true)
+		return
+	}
+	w.fetch(active)
 }
 
 func (w *Worker) wire(active *activeTask) error {
@@ -249,7 +256,10 @@ func (w *Worker) stopTask(active *activeTask) {
 // failTask stops a task permanently; the others go on. What the task did since its last cut is
 // undone when it is returned: the record at which it failed was processed in part, and will be
 // processed again.
-func (w *Worker) failTask(active *activeTask, err error) {
+func (w *Worker) failTask(active *activeTask, err error) { w.failTaskAs(active, Failed, err) }
+
+// failTaskAs is failTask with another kind of report.
+func (w *Worker) failTaskAs(active *activeTask, kind Kind, err error) {
 	// A crash point below the task: task.Task turns panics into errors, so this one arrives as an error.
 	if errors.Is(err, crashpoint.Dead) {
 		panic(crashpoint.Dead)
@@ -267,12 +277,10 @@ func (w *Worker) failTask(active *activeTask, err error) {
 	if active.err != nil {
 		return
 	}
-	active.err = err
-	// A damaged file costs the task a restore and nobody else anything: it is returned at once, to be
-	// opened again. After any other error the owner decides.
-	kind := Failed
+	// It is returned at once: the owner may open it again, which costs nobody else anything.
+	active.err, active.releasing = err, true
 	if active.Damage.causes(active.ID, err) {
-		active.damaged, active.releasing, kind = true, true, Damaged
+		active.damaged, kind = true, Damaged
 	}
 	w.cfg.Report(Report{Worker: w.cfg.ID, Task: active.ID, Kind: kind, Err: err})
 	// What a task has written cannot be taken out of a transaction by itself: it ends for all tasks of the worker.

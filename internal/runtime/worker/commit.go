@@ -491,9 +491,11 @@ func (w *Worker) handleProduceFailure(failure kafka.ProduceFailure) {
 	defer w.leaveUserCode()
 	if err := active.task.ProduceFailed(failure); err != nil {
 		// The record belongs to the commit in flight, or to none yet. Without it no commit of this worker
-		// is complete.
+		// is complete: all of its tasks begin again at the last one, if the App does not stop.
 		w.failTask(active, err)
-		w.failWorker(err)
+		if !w.leaseEnded() {
+			w.abandonEpochs(Uncertain, err)
+		}
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 )
 
 // Config configures a Worker. Its functions are called on the worker's goroutine and must not block,
-// but for Reader and EndOffsets, which goroutines of their own call and which wait for brokers, and
-// Partitions.
+// but for Reader, EndOffsets and StableEnds, which goroutines of their own call and which wait for
+// brokers, and Partitions.
 type Config struct {
 	ID int
 	// Task is what all tasks share. The worker sets what belongs to one task, such as ID, OpenEngine
@@ -38,6 +38,10 @@ type Config struct {
 	Reader func() (kafka.Fetcher, error)
 	// EndOffsets looks up the ends of changelogs, as a read_uncommitted reader sees them.
 	EndOffsets func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]int64, error)
+	// StableEnds looks up the ends of inputs, as a read_committed reader sees them. Goroutines call it.
+	StableEnds func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]int64, error)
+	// Paused reports whether the tasks of a sub-topology are paused. After a change, Wake has it looked at.
+	Paused func(subtopology int) bool
 	// Partitions returns the number of partitions of a topic. It may ask the cluster.
 	Partitions func(topic string) (int, error)
 	// CommitInterval is the time between two cuts under load.
@@ -67,7 +71,7 @@ type Commit struct {
 // Report is an event of a worker for its owner.
 type Report struct {
 	Worker int
-	Task   graph.TaskID // of Adopted, Released, Failed and Damaged
+	Task   graph.TaskID // of Adopted, Released, Paused, Resumed, Failed, Unreadable and Damaged
 	Kind   Kind
 	Err    error
 	// Settled, of Released: the stores have what their changelogs have up to the positions, and nothing else.
@@ -84,8 +88,16 @@ const (
 	// Released: the task is closed, and either settled or undone. Its stores belong to the owner
 	// again. Err is the error of its closing functions.
 	Released
-	// Failed: the task has stopped with Err. Its last epoch will be undone.
+	// Paused: the task processes nothing and nothing is fetched for it, until Resumed.
+	Paused
+	// Resumed: the task is not paused any more.
+	Resumed
+	// Failed: the task has stopped with Err, and its last epoch will be undone. Released follows without
+	// a request. After it the task can be opened again.
 	Failed
+	// Unreadable is Failed where an input cannot be read. A task that is opened again would find the
+	// same, or, where a topic was created again, continue without the records that are lost.
+	Unreadable
 	// Damaged: the task has stopped because a file of its stores, or of a global store, is damaged.
 	// Released follows without a request. After it the task can be opened again.
 	Damaged

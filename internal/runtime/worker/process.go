@@ -13,10 +13,10 @@ func (w *Worker) round() (busy bool) {
 	if w.commitBehind() {
 		return false
 	}
-	pause := w.mustPause()
+	full := w.mustPause()
 	sent := w.stats.Out.Load()
 	for _, active := range w.tasks {
-		if active.stopped || pause && len(active.Engines) > 0 { // tasks without stores need no memory of the budget
+		if active.stopped || active.paused || full && len(active.Engines) > 0 { // tasks without stores need no memory of the budget
 			continue
 		}
 		n, err := w.processTask(active)

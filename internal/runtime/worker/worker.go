@@ -152,7 +152,7 @@ func (w *Worker) FetchFailed(tp kafka.TopicPartition, err error) {
 }
 
 // Wake ends the worker's wait, so that it checks what others set without a message:
-// Handover.MemoryWanted, and files that were found damaged.
+// Handover.MemoryWanted, what is paused, and files that were found damaged.
 func (w *Worker) Wake() { w.inbox.Wake() }
 
 func (w *Worker) command(f func()) { w.inbox.Put(message{command: f}) }
@@ -175,6 +175,7 @@ func (w *Worker) Run() (err error) {
 	w.lastCut = time.Now()
 	for !w.finished() {
 		w.drainInbox()
+		w.applyPauses() // what was fetched before a pause is queued by now
 		busy := w.round()
 		w.idle = !busy
 		w.driveCommits()
@@ -277,7 +278,7 @@ func (w *Worker) fetchFailed(tp kafka.TopicPartition, err error) {
 		})
 		return
 	}
-	w.failTask(active, &task.Error{
+	w.failTaskAs(active, Unreadable, &task.Error{
 		Task: active.ID, TopicPartition: tp, Offset: active.task.Position(tp), Err: w.explainUnreadable(tp, err),
 	})
 }
@@ -326,9 +327,9 @@ func (w *Worker) maxWait() time.Duration {
 	}
 	// A task that is not called at present has nothing to be woken for: with what is due already the worker would
 	// not wait at all. It hears of what the task waits for: the result of a commit, or memory.
-	paused, behind := w.uncutBehind() || !w.memoryFullSince.IsZero(), w.commitBehind()
+	full, behind := w.uncutBehind() || !w.memoryFullSince.IsZero(), w.commitBehind()
 	for _, active := range w.tasks {
-		if active.stopped || behind || paused && len(active.Engines) > 0 {
+		if active.stopped || active.paused || behind || full && len(active.Engines) > 0 {
 			continue // one that failed while it was wired is stopped, and has no task.Task
 		}
 		if next, ok := active.task.NextWake(); ok && next.Before(until) {
