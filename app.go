@@ -72,8 +72,9 @@ func New(top *topology.Topology, cfg Config) (*App, error) {
 // Run runs the App until ctx ends, and then stops it gracefully: everything that was processed is
 // committed, the stores are written and closed, the group is left, within Config.StopTimeout. It
 // returns nil then. It returns an error when the App cannot go on: a record that fails under the
-// policy Stop or a user's function that panics (unless Config.OnTaskError restarts the task), topics that do not fit, a state directory that
-// another process uses. Everything that was processed before is committed in that case too.
+// policy Stop or a user's function that panics (unless Config.OnTaskError restarts the task), topics
+// that do not fit, a state directory that another process uses. Everything that was processed before
+// is committed in that case too.
 //
 // Brokers that do not answer are no error: Run waits for them. When none has answered for 1.5
 // seconds, at the start or later, the Logger gets one warning with the addresses and the cause,

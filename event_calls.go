@@ -7,8 +7,8 @@ import (
 )
 
 // eventCalls are the calls of Events, and of a DecideTask's function, that have not returned. Those of
-// Commit, Failure and Dropped may be on a worker, which knows the record as well; the others are on goroutines that nobody else
-// watches. The zero value is ready. Safe for use by several goroutines.
+// Commit, Failure and Dropped may be on a worker, which knows the record as well; the others are on
+// goroutines that nobody else watches. The zero value is ready. Safe for use by several goroutines.
 type eventCalls struct {
 	mu      sync.Mutex
 	lastID  int

@@ -106,8 +106,8 @@ func (p TaskPolicy) Validate() error {
 func (p TaskPolicy) String() string {
 	switch p.kind {
 	case restartTask:
-		return fmt.Sprintf("restart the task %d times within %v (pauses of %v to %v), then stop the App", p.restarts, p.within,
-			p.first, p.max)
+		return fmt.Sprintf("restart the task %d times within %v (pauses of %v to %v), then stop the App",
+			p.restarts, p.within, p.first, p.max)
 	case decideTask:
 		return "decide"
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // A task that fails is restarted, if Config.OnTaskError says so, the way a task with a damaged file is: the worker
-// undoes what is not settled and returns the task, whose stores go back to the directory, and after a pause it is opened
-// again at its committed offsets. Other tasks go on; with exactly once those of the same worker begin again at once,
+// undoes what is not settled and returns the task, whose stores go back to the directory, and after a pause it is
+// opened again at its committed offsets. Other tasks go on; with exactly once those of the same worker begin again at once,
 // since nothing can be taken out of a transaction by itself.
 //
 // These errors are no task's, and always stop the App:
@@ -72,7 +72,8 @@ func (m *taskManager) taskFailed(task *assignedTask, err error) {
 	}
 }
 
-// isTaskFailure reports whether err is that of a task that failed and is to be restarted: it is logged with the restart.
+// isTaskFailure reports whether err is that of a task that failed and is to be restarted, which is logged with the
+// restart.
 func (m *taskManager) isTaskFailure(err error) bool {
 	for _, task := range m.tasks {
 		if task.failure != nil && errors.Is(err, task.failure) {

@@ -65,7 +65,8 @@ func (w *Worker) resumeTask(active *activeTask) {
 				return
 			}
 			if err != nil {
-				w.cfg.Logger.Debug("millstream: looking up the ends of a resumed task failed", "task", active.ID.String(), "error", err)
+				w.cfg.Logger.Debug("millstream: looking up the ends of a resumed task failed", "task", active.ID.String(),
+					"error", err)
 			}
 			for tp, end := range ends {
 				active.ends[tp] = max(active.ends[tp], end)

@@ -16,7 +16,8 @@ func (w *Worker) round() (busy bool) {
 	full := w.mustPause()
 	sent := w.stats.Out.Load()
 	for _, active := range w.tasks {
-		if active.stopped || active.paused || full && len(active.Engines) > 0 { // tasks without stores need no memory of the budget
+		// Tasks without stores need no memory of the budget.
+		if active.stopped || active.paused || full && len(active.Engines) > 0 {
 			continue
 		}
 		n, err := w.processTask(active)
