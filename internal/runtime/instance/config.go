@@ -59,7 +59,8 @@ type Config struct {
 }
 
 // Observer has the functions that a run calls when something happens. The first six must
-// be set; the others are the App's events, and are nil where the user has set none. They are called on any of the run's goroutines, several at once.
+// be set; the others are the App's events, and are nil where the user has set none. They are called on any
+// of the run's goroutines, several at once.
 type Observer struct {
 	// Phase asks the App to enter a phase, and reports whether the App is in it then: an App that
 	// stops does not run again.

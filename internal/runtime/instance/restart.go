@@ -13,8 +13,8 @@ import (
 
 // A task that fails is restarted, if Config.OnTaskError says so, the way a task with a damaged file is: the worker
 // undoes what is not settled and returns the task, whose stores go back to the directory, and after a pause it is
-// opened again at its committed offsets. Other tasks go on; with exactly once those of the same worker begin again at once,
-// since nothing can be taken out of a transaction by itself.
+// opened again at its committed offsets. Other tasks go on; with exactly once those of the same worker begin again at
+// once, since nothing can be taken out of a transaction by itself.
 //
 // These errors are no task's, and always stop the App:
 //
