@@ -181,8 +181,8 @@ func (g *Group) Run(ctx context.Context) error {
 	return g.run(ctx)
 }
 
-// Stop makes Run revoke all tasks, leave the group, unless the member is static, and return. LeaveGroup is attempted until the
-// deadline at most; the zero time sets none.
+// Stop makes Run revoke all tasks, leave the group, unless the member is static, and return.
+// LeaveGroup is attempted until the deadline at most; the zero time sets none.
 func (g *Group) Stop(deadline time.Time) {
 	if g.stopped.CompareAndSwap(false, true) {
 		g.stopDeadline = deadline
