@@ -17,7 +17,8 @@ func (m *taskManager) handleReport(report worker.Report) {
 	switch report.Kind {
 	case worker.Adopted:
 		if task != nil && !task.removing {
-			task.running, task.runningSince = true, time.Now()
+			// It may have begun again in its worker, and says again whether it is paused.
+			task.running, task.runningSince, task.paused = true, time.Now(), false
 			m.publish()
 		}
 	case worker.Paused, worker.Resumed:
