@@ -118,6 +118,9 @@ type Config struct {
 
 	// ClientID is the name that brokers log, and to which quotas apply.
 	ClientID string
+	// Rack names where the App runs. Brokers that select replicas by rack let it read from one there, and standbys
+	// are in another rack than their task.
+	Rack string
 	// InstanceID makes the App a static member of its group (KIP-345, Kafka's group.instance.id): a name
 	// that stays the same when the process is started again, as that of a pod of a StatefulSet, and that
 	// no other process of the group has at the same time. The App does not leave the group when it stops.
@@ -128,9 +131,6 @@ type Config struct {
 	//
 	// When another process joins with the same id, this one has lost its tasks: Run returns an error.
 	InstanceID string
-	// Rack names where the App runs. Brokers that select replicas by rack let it read from one there, and standbys
-	// are in another rack than their task.
-	Rack string
 	// Compression of everything that is written: "none", "gzip", "snappy", "lz4" or "zstd".
 	Compression string
 	// TLS switches encryption on.
