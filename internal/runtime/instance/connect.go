@@ -74,8 +74,10 @@ func (inst *Instance) open(ctx context.Context) (err error) {
 func (inst *Instance) connect() (err error) {
 	inst.client, err = sarama.New(sarama.Config{
 		Brokers: inst.cfg.Brokers, ClientID: inst.cfg.ClientID, Rack: inst.cfg.Rack, TLS: inst.cfg.TLS,
-		SASL: inst.cfg.SASL(inst.ctx), InstanceID: inst.cfg.InstanceID,
+		SASL:   inst.cfg.SASL(inst.ctx),
 		Dialer: inst.cfg.Dialer, Logger: inst.cfg.Logger,
+
+		InstanceID: inst.cfg.InstanceID,
 	})
 	if err != nil {
 		return err
