@@ -75,7 +75,8 @@ type Config struct {
 	// since is processed again. With ExactlyOnce it is 5 s at most, since a transaction must not last long.
 	CommitInterval time.Duration
 	// SessionTimeout is how long the group waits for a heartbeat before it assigns this App's tasks to
-	// others.
+	// others. Brokers accept what is between their settings group.min.session.timeout.ms (6 s by default)
+	// and group.max.session.timeout.ms (30 minutes); with another value Run returns an error.
 	SessionTimeout time.Duration
 	// HeartbeatInterval is the time between two heartbeats. At most a third of SessionTimeout is
 	// sensible.

@@ -43,6 +43,9 @@ func (a *App) Ready() error {
 		if inst := a.current(); inst != nil && (state == Restoring || state == Starting) {
 			return errors.Join(fmt.Errorf("millstream: %v", state), inst.Healthy())
 		}
+		if state == Failed { // without its error, whoever asks a probe would have to look for it elsewhere
+			return fmt.Errorf("millstream: %v: %w", state, a.Live())
+		}
 		return fmt.Errorf("millstream: %v", state)
 	}
 	inst := a.current()

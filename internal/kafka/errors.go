@@ -44,8 +44,11 @@ var (
 	ErrMemberIDRequired = errors.New("kafka: member id required")
 	// ErrInconsistentProtocol (23): other members of the group speak another protocol.
 	ErrInconsistentProtocol = errors.New("kafka: the members of the group speak other protocols")
-	// ErrInvalidGroup (24, 26): the broker does not accept the group id or the session timeout.
-	ErrInvalidGroup = errors.New("kafka: invalid group id or session timeout")
+	// ErrInvalidGroup (24): the broker does not accept the group id.
+	ErrInvalidGroup = errors.New("kafka: invalid group id")
+	// ErrSessionTimeout (26): the broker accepts other session timeouts (group.min.session.timeout.ms,
+	// group.max.session.timeout.ms).
+	ErrSessionTimeout = errors.New("kafka: session timeout outside of the broker's range")
 	// ErrFenced (47, 49, 90): another producer with the same transactional id is in its place, or the coordinator has
 	// aborted its transaction because of the time-out.
 	ErrFenced = errors.New("kafka: producer fenced")

@@ -6,8 +6,10 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -48,5 +50,22 @@ func TestConfig_ReachesBrokers(t *testing.T) {
 		assert.Equal(t, map[string]bool{"rack-7": true}, racks)
 		assert.Equal(t, map[int8]bool{4: true}, codecs, "4 is zstd")
 		assert.Positive(t, dialed)
+	})
+}
+
+// Brokers bound the session timeout. The error names the setting, its value, and the brokers' settings; Ready and Live say it, too.
+func TestConfig_SessionTimeoutThatBrokersRefuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1))
+		cfg := config(t, b)
+		cfg.SessionTimeout = 3 * time.Second
+		m := start(t, simple(t), cfg)
+		err := <-m.done
+		for _, want := range []string{"Config.SessionTimeout is 3s", "group.min.session.timeout.ms", "group.max.session.timeout.ms"} {
+			require.ErrorContains(t, err, want)
+		}
+		assert.Equal(t, err, m.Live())
+		require.ErrorIs(t, m.Ready(), err)
+		require.EqualError(t, m.Ready(), "millstream: failed: "+err.Error())
 	})
 }

@@ -34,7 +34,7 @@ var errorsByCode = map[ibm.KError]error{
 	ibm.ErrMemberIdRequired:                   kafka.ErrMemberIDRequired,
 	ibm.ErrInconsistentGroupProtocol:          kafka.ErrInconsistentProtocol,
 	ibm.ErrInvalidGroupId:                     kafka.ErrInvalidGroup,
-	ibm.ErrInvalidSessionTimeout:              kafka.ErrInvalidGroup,
+	ibm.ErrInvalidSessionTimeout:              kafka.ErrSessionTimeout,
 	ibm.ErrInvalidProducerEpoch:               kafka.ErrFenced,
 	ibm.ErrProducerFenced:                     kafka.ErrFenced,
 	ibm.ErrInvalidProducerIDMapping:           kafka.ErrFenced,

@@ -87,7 +87,7 @@ func answered(w *cluster, key kmsg.Key, err *kerr.Error, lost int) {
 func TestCoordinatorErrors_Permanent(t *testing.T) {
 	for err, want := range map[*kerr.Error]error{
 		kerr.GroupAuthorizationFailed: kafka.ErrNotAuthorized, kerr.InconsistentGroupProtocol: kafka.ErrInconsistentProtocol,
-		kerr.InvalidSessionTimeout: kafka.ErrInvalidGroup,
+		kerr.InvalidSessionTimeout: kafka.ErrSessionTimeout, kerr.InvalidGroupID: kafka.ErrInvalidGroup,
 	} {
 		t.Run(err.Message, func(t *testing.T) {
 			simulate(t, func(w *cluster) {

@@ -294,6 +294,11 @@ func (g *Group) handleJoinError(out outcome) error {
 	// INCONSISTENT_GROUP_PROTOCOL: clients of another kind are in the group.
 	case errors.Is(out.err, kafka.ErrInconsistentProtocol):
 		return g.waitForOtherProtocol(out)
+	// INVALID_SESSION_TIMEOUT: the bounds are the brokers' settings, which a client is not told.
+	case errors.Is(out.err, kafka.ErrSessionTimeout):
+		return fmt.Errorf("Config.SessionTimeout is %v, which the brokers do not accept: set one between their settings "+
+			"group.min.session.timeout.ms (6s by default) and group.max.session.timeout.ms (30m by default): %w",
+			g.cfg.SessionTimeout, out.err)
 	// GROUP_AUTHORIZATION_FAILED, INVALID_GROUP_ID, or topics that do not fit the topology: no retry
 	// cures these.
 	case permanent(out.err):
