@@ -162,7 +162,8 @@ func TestPause_Subtopologies(t *testing.T) {
 		await(t, b, "counts", 20)
 		assert.Zero(t, m.Stats().PausedTasks)
 
-		require.EqualError(t, m.PauseSubtopologies(0, 2), "millstream: there is no sub-topology 2: the topology has 2")
+		require.EqualError(t, m.PauseSubtopologies(0, 2), "millstream: there is no sub-topology 2: "+
+			"those of this topology have the numbers 0 to 1, see Topology.Describe")
 		require.Error(t, m.ResumeSubtopologies(-1))
 		time.Sleep(time.Second)
 		assert.Zero(t, m.Stats().PausedTasks, "a mistake pauses nothing")
@@ -186,7 +187,7 @@ func TestPause_GlobalStoresFollow(t *testing.T) {
 		assert.Equal(t, "r3.1", row)
 		for _, sub := range top.Subtopologies() {
 			if sub.Global {
-				require.ErrorContains(t, app.PauseSubtopologies(sub.ID), "is of a global store and cannot be paused")
+				require.ErrorContains(t, app.PauseSubtopologies(sub.ID), "is that of a global store, which has no tasks and cannot be paused")
 			}
 		}
 		m.stop()
