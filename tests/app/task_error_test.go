@@ -114,6 +114,7 @@ func TestTaskError_RestartsTheTask(t *testing.T) {
 			require.ErrorContains(t, e.Err, "not today")
 		}
 		assert.Len(t, log.lines("a task failed, and is restarted"), 3)
+		assert.Greater(t, len(log.lines("millstream: running: 2 tasks")), 1, "the log says when the task runs again")
 		assert.Empty(t, log.lines("begin again at their committed offsets"), "that is said by the line about the restart")
 		m.stop()
 		assert.EqualValues(t, 7, committed(t, b, "app", "in"))

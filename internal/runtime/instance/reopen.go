@@ -39,6 +39,7 @@ func (m *taskManager) reopen(task *assignedTask, pause time.Duration) {
 	handover := task.handover
 	m.notRunning(task)
 	task.handover, task.cancelOpening = nil, cancel
+	m.loggedTasks = nil // the log says that the App is restoring, and so it has to say when all tasks run again
 	m.publish()
 	// On a goroutine of its own, as a part of the opening: closing a store may wait for its disk, and
 	// a global store whose file was damaged has to be restored before a task may read it.
