@@ -32,7 +32,8 @@ func (inst *Instance) logProgress(ctx context.Context) {
 			}
 		case <-minutes.C:
 			now := inst.cfg.Counters.Counts()
-			inst.cfg.Logger.Info("millstream: the last minute", summary(before, now, len(*inst.manager.runningTasks.Load()))...)
+			attrs := summary(before, now, len(*inst.manager.runningTasks.Load()), inst.pausedTasks())
+			inst.cfg.Logger.Info("millstream: the last minute", attrs...)
 			before = now
 		case <-ctx.Done():
 			return
@@ -41,13 +42,17 @@ func (inst *Instance) logProgress(ctx context.Context) {
 }
 
 // summary returns the attributes of a line about what was done between two counts.
-func summary(before, after Counts, tasks int) []any {
+func summary(before, after Counts, tasks, paused int) []any {
 	in := after.RecordsIn - before.RecordsIn
-	attrs := []any{
-		"tasks", tasks, "records_in", in, "per_second", ratePerSecond(in, summaryInterval),
-		"records_out", after.RecordsOut - before.RecordsOut,
-		"commits", after.Commits - before.Commits,
+	attrs := []any{"tasks", tasks}
+	if paused > 0 { // why there are no records
+		attrs = append(attrs, "paused", paused)
 	}
+	attrs = append(attrs,
+		"records_in", in, "per_second", ratePerSecond(in, summaryInterval),
+		"records_out", after.RecordsOut-before.RecordsOut,
+		"commits", after.Commits-before.Commits,
+	)
 	if count := after.Restored - before.Restored; count > 0 {
 		attrs = append(attrs, "records_restored", count)
 	}

@@ -73,3 +73,13 @@ func (inst *Instance) PausesChanged() {
 		w.Wake()
 	}
 }
+
+// pausedTasks returns how many tasks of this member are paused.
+func (inst *Instance) pausedTasks() (count int) {
+	for _, task := range inst.Tasks() {
+		if task.Paused {
+			count++
+		}
+	}
+	return count
+}
