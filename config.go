@@ -85,7 +85,7 @@ type Config struct {
 	// revoked, and to join again.
 	RebalanceTimeout time.Duration
 	// MaxProcessingTime is how long a call of a user's function may take with one record, retries
-	// within it included, or one of Events. After that the App leaves its group at once, so that
+	// within it included, or one of Events or of failure.DecideTask. After that the App leaves its group at once, so that
 	// others may run the tasks, and stops with an error that names the step and the record.
 	MaxProcessingTime time.Duration
 	// StopTimeout bounds the end of Run: settling what is processed, closing the stores, leaving the

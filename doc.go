@@ -8,6 +8,11 @@
 //	}
 //	return app.Run(ctx) // until ctx ends; everything processed is committed then
 //
+// Config has what decides how the App runs: Guarantee for at least once or exactly once, Standbys for
+// copies of the state on other members, OnTaskError for what happens when a task fails, InstanceID for
+// restarts without a rebalance. App has Stats, Tasks and Standbys, Live and Ready for probes, Pause and
+// Resume; Config.Events are functions that are called when something happens.
+//
 // Package stream builds topologies, with packages table and join; package testdriver tests them
 // without Kafka.
 package millstream

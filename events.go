@@ -123,7 +123,7 @@ type DropInfo struct {
 
 // CommitInfo describes a commit.
 type CommitInfo struct {
-	Tasks int           // whose progress it committed
+	Tasks int           // how many tasks it committed the progress of
 	Took  time.Duration // from the cut until everything was settled; records were processed meanwhile
 }
 
@@ -131,17 +131,17 @@ type CommitInfo struct {
 type TaskRestartInfo struct {
 	Task string // as "0_3": sub-topology 0, partition 3
 	Step string // in which it failed; empty when the task failed in none
-	// Topic, Partition and Offset are those of the record that was being processed. Topic is empty
-	// without a record, as in a punctuation. Offset is -1 for a record that was to be written.
+	// Topic, Partition and Offset are those of the record that was being processed. Without a record,
+	// as in a punctuation, they are empty, -1 and -1. Offset is -1 for a record that was to be written.
 	Topic     string
 	Partition int32
 	Offset    int64
 	Restarts  int           // of this task since the App began, with this one
 	Pause     time.Duration // until the task is opened again
-	Err       error         // with all of the above in its text
+	Err       error         // what the task failed with: task, step, record and cause, and the stack of a panic
 }
 
-// String describes it in a line, as "0_3: restart 2 after 2s: ...".
+// String describes it, as "0_3: restart 2 after 2s: ...". It is one line but for the stack of a panic.
 func (r TaskRestartInfo) String() string {
 	return fmt.Sprintf("%s: restart %d after %v: %v", r.Task, r.Restarts, r.Pause, r.Err)
 }
@@ -156,8 +156,8 @@ const (
 	Created State = iota
 	// Starting: topics are looked up and created, the group is joined.
 	Starting
-	// Restoring: some tasks of this App wait for their stores, and the others run; or global stores
-	// are being read, and no task runs.
+	// Restoring: some tasks of this App wait for their stores, or to be restarted (Config.OnTaskError),
+	// and the others run; or global stores are being read, and no task runs.
 	Restoring
 	// Running: all tasks of this App run.
 	Running

@@ -13,8 +13,8 @@ import "fmt"
 //
 // Pause returns at once, and each worker ends the round that it is at: some records, or one where
 // functions are slow. Stats.PausedTasks and TaskInfo say which tasks are paused. State, Ready and
-// Live are those of an App that runs: it does what it is meant to. Pause may be called before Run,
-// and is not remembered beyond the App.
+// Live are those of an App that runs: it does what it is meant to. Pause may be called before Run. It
+// is not written anywhere: an App of another process, or of the next one, is not paused.
 //
 // After Resume a punctuation of the wall clock that has become due is called once. Records are not
 // lost, unless the retention of their topic ends while they wait: then the App stops with an error.

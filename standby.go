@@ -18,7 +18,7 @@ type StandbyInfo struct {
 	Lag int64
 	// Records were applied since the standby began.
 	Records int64
-	// WarmUp: the task is to move here when the lag is at most Config.AcceptableLag.
+	// WarmUp: the task is to move here when the lag of all of its stores together is at most Config.AcceptableLag.
 	WarmUp bool
 }
 
@@ -33,7 +33,7 @@ const (
 	StandbyLoaded
 	// StandbyPromoted: its member runs the task from now on.
 	StandbyPromoted
-	// StandbyMigrated: the group wants no standby here any more.
+	// StandbyMigrated: the group wants no standby here any more, or the App stops.
 	StandbyMigrated
 )
 
@@ -68,7 +68,8 @@ func standbyUpdate(u instance.StandbyUpdate) StandbyUpdate {
 	return StandbyUpdate{StandbyInfo: StandbyInfo(u.StandbyInfo), Event: StandbyEvent(u.Event), Applied: u.Applied}
 }
 
-// Standbys returns the standbys that this App has at present, by task and store.
+// Standbys returns the standbys that this App has at present, warm-ups among them, by task and store. There are none
+// while the App does not run.
 func (a *App) Standbys() []StandbyInfo {
 	inst := a.current()
 	if inst == nil {

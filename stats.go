@@ -59,12 +59,13 @@ func (a *App) Stats() Stats {
 // TaskInfo describes a task of this App.
 type TaskInfo struct {
 	ID      string // sub-topology and partition: "0_3"
-	Running bool   // false: its stores are being restored, or it is being given up
+	Running bool   // false: its stores are being restored, it waits to be restarted, or it is being given up
 	Paused  bool   // it processes nothing, because of App.Pause or App.PauseSubtopologies
 	Worker  int    // which worker runs it, from 0
 }
 
-// Tasks returns the tasks that the group has assigned to this App at present, sorted.
+// Tasks returns the tasks that the group has assigned to this App at present, sorted. There are none while the App does
+// not run.
 func (a *App) Tasks() []TaskInfo {
 	inst := a.current()
 	if inst == nil {

@@ -11,7 +11,7 @@ import (
 type Verb int8
 
 const (
-	// ActStop stops the App with Action.Err.
+	// ActStop ends the task with Action.Err, which stops the App, unless Config.OnTaskError restarts the task.
 	ActStop Verb = iota
 	// ActSkip drops the record and counts it.
 	ActSkip

@@ -35,13 +35,13 @@ const (
 type TaskReport struct {
 	Task string // as "0_3": sub-topology 0, partition 3
 	Step string // in which it failed; empty when the task failed in none
-	// Topic, Partition and Offset are those of the record that was being processed. Topic is empty
-	// without a record, as in a punctuation. Offset is -1 for a record that was to be written.
+	// Topic, Partition and Offset are those of the record that was being processed. Without a record,
+	// as in a punctuation, they are empty, -1 and -1. Offset is -1 for a record that was to be written.
 	Topic     string
 	Partition int32
 	Offset    int64
-	Restarts  int   // how often the App has restarted the task so far
-	Err       error // with all of the above in its text
+	Restarts  int   // how often this App has restarted the task so far, in all periods together
+	Err       error // with all of the above in its text, and the stack of a panic
 }
 
 // StopApp stops the App. Run returns the error.
