@@ -54,7 +54,8 @@ func (a *App) setSubtopologies(paused bool, ids []int) error {
 			errs = append(errs, fmt.Errorf("there is no sub-topology %d: those of this topology have the numbers 0 to %d, see "+
 				"Topology.Describe", id, len(subs)-1))
 		case subs[id].Global:
-			errs = append(errs, fmt.Errorf("sub-topology %d is that of a global store, which has no tasks and cannot be paused", id))
+			errs = append(errs, fmt.Errorf("sub-topology %d is that of a global store, which has no tasks and cannot be "+
+				"paused", id))
 		}
 	}
 	if err := joinErrors(errs); err != nil {

@@ -14,10 +14,10 @@ import (
 // Process passes each record to a processor, which forwards any number of records with any keys.
 // start makes the processor, once for each task: it opens the stores and outputs listed in uses,
 // schedules punctuations (EveryStreamTime and EveryWallClock of topology.Task), and returns the
-// function that is called for each record. An error of start stops the App. An error of the
-// function or of a punctuation goes to the step's policy; what was forwarded and written to stores
-// before the error stays. Steps that follow and need records in the partition of their key use a
-// repartition topic.
+// function that is called for each record. An error of start fails the task, which stops the App, unless
+// Config.OnTaskError restarts the task. An error of the function or of a punctuation goes to the step's
+// policy; what was forwarded and written to stores before the error stays. Steps that follow and need
+// records in the partition of their key use a repartition topic.
 //
 //	seen := store.NewKeyValue("seen", serde.String, serde.Int64)
 //	firsts := stream.Process(clicks, "firsts",
