@@ -43,7 +43,7 @@ func (b Buffer) EmitEarly() Buffer {
 	return b
 }
 
-// StopWhenFull makes a full buffer end the task, and with it the App.
+// StopWhenFull makes a full buffer fail the task, which stops the App, unless Config.OnTaskError restarts the task.
 func (b Buffer) StopWhenFull() Buffer {
 	b.stopWhenFull = true
 	return b

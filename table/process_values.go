@@ -14,8 +14,8 @@ import (
 
 // ProcessValues is MapRows with a function that is made for each task, may read and write the
 // stores listed in uses, and can fail. It is also called for tombstones, with row false, and
-// deletes a row by returning ok false. Its error goes to the step's policy; an error of start stops
-// the App.
+// deletes a row by returning ok false. Its error goes to the step's policy; an error of start fails
+// the task, which stops the App, unless Config.OnTaskError restarts the task.
 //
 // f should depend on nothing but its arguments and the content of the stores: it is called again
 // with the old row if a following step needs that. A join that reads rows of the result makes
