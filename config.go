@@ -105,7 +105,8 @@ type Config struct {
 	Standbys int
 	// AcceptableLag is how many changelog records a member may be behind, over all stores of a task, that the task
 	// moves to for the sake of balance. Until then the task stays where it runs, and the member warms up: it has a
-	// standby. Two tasks of a group do that at a time. That of the leader counts. docs/standbys.md has the details.
+	// standby. Two tasks of a group do that at a time. 1 is the least: tasks move when there is next to nothing to
+	// restore. The setting of the leader counts. docs/standbys.md has the details.
 	AcceptableLag int64
 	// MaxTaskIdle is how long a task that merges topics by time waits for a topic that it has read to
 	// the end. Negative: it does not even wait for records that are known to be on the broker.
@@ -288,16 +289,17 @@ func (c Config) check() []error {
 	}
 	errs = append(errs, c.checkTimes()...)
 	if c.Workers < 0 {
-		wrong("Config.Workers is %d", c.Workers)
+		wrong("Config.Workers is %d: a number of 1 or more, or 0 for GOMAXPROCS, is needed", c.Workers)
 	}
 	if c.MemoryBudget < 1<<20 {
 		wrong("Config.MemoryBudget is %d bytes: at least 1 MB (%d) is needed", c.MemoryBudget, 1<<20)
 	}
 	if c.Standbys < 0 {
-		wrong("Config.Standbys is %d", c.Standbys)
+		wrong("Config.Standbys is %d: a number of 0 or more is needed", c.Standbys)
 	}
 	if c.AcceptableLag < 0 {
-		wrong("Config.AcceptableLag is %d", c.AcceptableLag)
+		wrong("Config.AcceptableLag is %d: a number of 1 or more, or 0 for %d, is needed", c.AcceptableLag,
+			defaultAcceptableLag)
 	}
 	// -1 is the broker's default, and the protocol has 16 bits.
 	if c.ReplicationFactor < -1 || c.ReplicationFactor > 1<<15-1 {

@@ -44,7 +44,7 @@ func TestConfig_AllMistakesAtOnce(t *testing.T) {
 	for _, want := range []string{
 		"the topology is nil", `Config.ApplicationID is "a b"`, `Config.Brokers has "localhost"`, "Config.CommitInterval is -1ns",
 		"Config.HeartbeatInterval is 2s, not less than Config.SessionTimeout, 1s", "Config.MemoryBudget is 1 bytes", "Config.ReplicationFactor is -2",
-		`Config.Compression is "rar"`, "Config.Workers is -1", "Config.SASL.User is not set", "Config.SASL.Password is not set",
+		`Config.Compression is "rar"`, "Config.Workers is -1: a number of 1 or more, or 0 for GOMAXPROCS, is needed", "Config.SASL.User is not set", "Config.SASL.Password is not set",
 		"Config.OnDecodeError: ",
 	} {
 		assert.ErrorContains(t, err, want)
