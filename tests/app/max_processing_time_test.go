@@ -135,6 +135,48 @@ func TestMaxProcessingTime_WaitingForBrokersIsNotStuck(t *testing.T) {
 	})
 }
 
+// A sink asks the brokers how many partitions its topic has before its first record. That is no function of the user either: the App waits,
+// and the error of a stop meanwhile names no step.
+func TestMaxProcessingTime_AskingForPartitionsIsNotStuck(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		eachGuarantee(t, func(t *testing.T, b *broker.Broker, cfg millstream.Config) {
+			o := newOutage(b)
+			cfg.Dialer, cfg.MaxProcessingTime, cfg.StopTimeout = o.Dial, 10*time.Second, 10*time.Second
+			builder := stream.NewBuilder()
+			first := true
+			s := stream.Peek(stream.From(builder, in), func(rec) {
+				if first {
+					o.begin(everybody)
+				}
+				first = false
+			})
+			stream.To(s, out)
+			m := start(t, build(t, builder), cfg)
+			time.Sleep(time.Second)
+			write(t, b, "in", 0, 1)
+			time.Sleep(5 * time.Second)
+			if stop {
+				m.cancel()
+				err := <-m.done
+				require.ErrorContains(t, err, "Config.StopTimeout")
+				require.NotContains(t, err.Error(), "it has not returned")
+				o.end()
+				time.Sleep(time.Minute)
+				return
+			}
+			time.Sleep(5 * time.Minute)
+			require.Equal(t, millstream.Running, m.State())
+			require.NoError(t, m.Live())
+			require.ErrorContains(t, m.Ready(), "no broker answers")
+			o.end()
+			await(t, b, "out", 1)
+			time.Sleep(30 * time.Second)
+			assert.EqualValues(t, 1, committed(t, b, "app", "in"))
+			m.stop()
+		})
+	}
+}
+
 // The limit is one of a record: several that take nearly as long, one after the other, are none too long.
 func TestMaxProcessingTime_SlowRecordsInARowAreNotStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -152,8 +152,13 @@ func (t *activeTask) punctuationDue() bool {
 // output is where tasks write.
 type output struct{ worker *Worker }
 
-// Partitions implements task.Output.
-func (o output) Partitions(topic string) (int, error) { return o.worker.cfg.Partitions(topic) }
+// Partitions implements task.Output. It may wait for brokers, as long as they are away, so the watch over functions
+// that do not return has to know that no user code is running. It is asked once per commit and sink.
+func (o output) Partitions(topic string) (int, error) {
+	o.worker.awaitsBrokers.Store(true)
+	defer o.worker.awaitsBrokers.Store(false)
+	return o.worker.cfg.Partitions(topic)
+}
 
 // Send implements task.Output.
 func (o output) Send(topic string, partition int32, record kafka.ProduceRecord) error {

@@ -33,11 +33,11 @@ func (w *Worker) enterUserCode(a *activity) {
 func (w *Worker) leaveUserCode() { w.userCallStarted.Store(0) }
 
 // UserCall returns the call of user code that the worker is in. ok is false when no user code can
-// be running: the worker waits for records, or for room in the producer.
+// be running: the worker waits for records, or for brokers.
 func (w *Worker) UserCall() (call UserCall, ok bool) {
 	call.began = w.userCallStarted.Load()
 	current := w.userCall.Load()
-	if call.began == 0 || current == nil || w.noRoom.Load() {
+	if call.began == 0 || current == nil || w.awaitsBrokers.Load() {
 		return UserCall{}, false
 	}
 	call.activity = *current

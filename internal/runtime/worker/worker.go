@@ -54,7 +54,9 @@ type Worker struct {
 	stats           Stats
 	userCall        atomic.Pointer[activity]
 	userCallStarted atomic.Int64 // when it began, in nanoseconds since 1970; 0: no user code is running
-	noRoom          atomic.Bool  // Producer.Send waits until brokers have acknowledged something
+	// awaitsBrokers is set while the worker waits for brokers in the middle of a task: for room in the producer, or for the
+	// partition count of a topic.
+	awaitsBrokers atomic.Bool
 	// health is the last answer of Producer.Healthy, which only the goroutine of Run may call.
 	health atomic.Pointer[error]
 
@@ -196,7 +198,7 @@ func (w *Worker) openProducer() (err error) {
 	w.producerNumber = number
 	w.countProducer()
 	cfg := kafka.ProduceConfig{
-		Allowed: w.cfg.Membership.Allowed, OnNoRoom: w.noRoom.Store,
+		Allowed: w.cfg.Membership.Allowed, OnNoRoom: w.awaitsBrokers.Store,
 		// A record that a broker refused goes to the worker's goroutine, where its policy decides. The producer calls this
 		// on a goroutine of its own.
 		OnFailure: func(f kafka.ProduceFailure) bool {
