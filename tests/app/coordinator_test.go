@@ -56,7 +56,7 @@ func TestCoordinator_MissingForLong(t *testing.T) {
 				synctest.Wait()
 				require.NoError(t, m.Ready())
 				assert.Contains(t, log.String(), "there is a coordinator again")
-				assert.Len(t, await(t, b, "out", 1), 1)
+				assert.Len(t, committedRecords(t, b, "out"), 1)
 				m.stop()
 			})
 		})

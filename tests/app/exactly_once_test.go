@@ -174,7 +174,7 @@ func TestExactlyOnce_FailedTask(t *testing.T) {
 		assert.Zero(t, committed(t, b, "app", "in"))
 		broken.Store(false)
 		runToEnd(t, top, cfg)
-		assert.Len(t, await(t, b, "out", 10), 10)
+		assert.Len(t, committedRecords(t, b, "out"), 10)
 	})
 }
 
@@ -232,7 +232,7 @@ func TestExactlyOnce_UncertainWriteBeginsAgain(t *testing.T) {
 				}
 				assert.Equal(t, want, latest(t, b, "app-counts-changelog"))
 				assert.Equal(t, want, latest(t, b, "counts"))
-				assert.Len(t, await(t, b, "counts", 40), 40)
+				assert.Len(t, committedRecords(t, b, "counts"), 40)
 			})
 		})
 	}
@@ -276,7 +276,7 @@ func TestExactlyOnce_UnansweredEnd(t *testing.T) {
 		}
 		assert.Equal(t, want, latest(t, b, "counts"))
 		assert.Equal(t, want, latest(t, b, "app-counts-changelog"))
-		assert.Len(t, await(t, b, "counts", 30), 30)
+		assert.Len(t, committedRecords(t, b, "counts"), 30)
 	})
 }
 
@@ -470,7 +470,7 @@ func TestExactlyOnce_SlowFunctions(t *testing.T) {
 		m := start(t, build(t, builder), exactlyOnce(t, b))
 		time.Sleep(400 * time.Second)
 		assert.EqualValues(t, 40, committed(t, b, "app", "in"))
-		assert.Len(t, await(t, b, "out", 40), 40)
+		assert.Len(t, committedRecords(t, b, "out"), 40)
 		assert.EqualValues(t, 40, m.Stats().RecordsIn, "none was processed twice")
 		m.stop()
 	})
@@ -553,7 +553,7 @@ func TestExactlyOnce_TimeoutGrowsWithSlowBrokersNotWithOutages(t *testing.T) {
 				time.Sleep(time.Minute)
 				m.stop()
 				assert.EqualValues(t, 2, committed(t, b, "app", "in"))
-				assert.Len(t, await(t, b, "out", 2), 2)
+				assert.Len(t, committedRecords(t, b, "out"), 2)
 				assert.Equal(t, want, timeouts)
 			})
 		})
@@ -585,7 +585,7 @@ func TestExactlyOnce_SuccessorFailsAtOnce(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		assert.EqualValues(t, 20, committed(t, b, "app", "in"))
 		m.stop()
-		assert.Len(t, await(t, b, "out", 20), 20)
+		assert.Len(t, committedRecords(t, b, "out"), 20)
 	})
 }
 
@@ -702,7 +702,7 @@ func TestExactlyOnce_StopTimeout(t *testing.T) {
 			return err
 		})
 		runToEnd(t, upper(t), cfg)
-		assert.Len(t, await(t, b, "out", 2), 2)
+		assert.Len(t, committedRecords(t, b, "out"), 2)
 	})
 }
 
@@ -846,8 +846,8 @@ func TestProduceError_SomeAreAlwaysRefused(t *testing.T) {
 				time.Sleep(20 * time.Second)
 				m.stop()
 				assert.LessOrEqual(t, ids, 1, "no transaction has timed out")
-				assert.Len(t, await(t, b, "out", rounds), rounds)
-				assert.Len(t, await(t, b, "dead", rounds), rounds)
+				assert.Len(t, committedRecords(t, b, "out"), rounds)
+				assert.Len(t, committedRecords(t, b, "dead"), rounds)
 				assert.EqualValues(t, 2*rounds, committed(t, b, "app", "in"))
 			})
 		})
@@ -868,7 +868,7 @@ func TestExactlyOnce_ReadyWhileTheCoordinatorIsAway(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		require.NoError(t, m.Ready())
 		m.stop()
-		assert.Len(t, await(t, b, "out", 1), 1)
+		assert.Len(t, committedRecords(t, b, "out"), 1)
 	})
 }
 

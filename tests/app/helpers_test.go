@@ -120,6 +120,15 @@ func await(t *testing.T, b *broker.Broker, topic string, n int) []broker.Record 
 	return nil
 }
 
+// committedRecords returns all that a topic has now. await ends at the record that it waits for, and sees none that is there
+// twice.
+func committedRecords(t *testing.T, b *broker.Broker, topic string) []broker.Record {
+	t.Helper()
+	rs, err := b.Read(t.Context(), topic)
+	require.NoError(t, err)
+	return rs
+}
+
 func values(rs []broker.Record) map[string]string {
 	out := map[string]string{}
 	for _, r := range rs {
