@@ -144,3 +144,29 @@ func TestExactlyOnce_FailuresInARow(t *testing.T) {
 		assert.EqualValues(t, 1, committed(t, b, "app", "in"))
 	})
 }
+
+// A coordinator refuses the first request of a producer as that of one that was replaced. The producer asks again, and its tasks begin.
+func TestExactlyOnce_BeginIsFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1))
+		refused := 0
+		b.Cluster().ControlKey(int16(kmsg.InitProducerID), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.Cluster().KeepControl()
+			req := r.(*kmsg.InitProducerIDRequest)
+			if req.TransactionalID == nil || refused == 2 {
+				return nil, nil, false
+			}
+			refused++
+			resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+			resp.ErrorCode = kerr.ProducerFenced.Code
+			return resp, nil, true
+		})
+		cfg := exactlyOnce(t, b)
+		cfg.Workers = 1
+		m := start(t, simple(t), cfg)
+		write(t, b, "in", 0, 10)
+		time.Sleep(time.Minute)
+		assert.Len(t, latest(t, b, "counts"), 10)
+		m.stop()
+	})
+}

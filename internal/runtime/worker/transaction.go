@@ -121,6 +121,11 @@ func (w *Worker) begun(transactor kafka.Transactor, err error) {
 			err = fmt.Errorf("%w: transactions may take %v, and the brokers' setting transaction.max.timeout.ms is less: "+
 				"raise it", err, w.timeout)
 		}
+		// Nothing was begun. The tasks would wait for ever: what has them begin again does not abort, nor replaces, a
+		// transactor whose Begin is still to return.
+		if errors.Is(err, kafka.ErrUncertain) || w.isOfTransaction(err) {
+			w.beginning, w.unused = false, false
+		}
 		w.failWorker(err)
 		return
 	}
