@@ -251,8 +251,9 @@ type replica struct {
 	stores    worker.StandbyStores
 	logs      []*followed
 	failures  int
-	announced time.Time // when CaughtUp was called last
-	stopped   bool      // ends when the opening has
+	announced time.Time      // when CaughtUp was called last
+	stopped   bool           // ends when the opening has
+	next      *group.Standby // begins then; nil: none does
 	reason    Reason
 	released  []chan struct{}
 	pressed   atomic.Bool // a store is to free memory, or has found damage
@@ -277,6 +278,11 @@ func (s *Set) start(w group.Standby) {
 		r = &replica{Standby: w}
 		s.replicas[w.Task.ID] = r
 		s.openReplica(r)
+		return
+	}
+	// The opening of the one that ends may be in a call that no context ends, of a disk. The stores are its own.
+	if r.stopped {
+		r.next = &w
 		return
 	}
 	r.WarmUp, r.AcceptableLag = w.WarmUp, w.AcceptableLag
@@ -530,7 +536,7 @@ func (s *Set) stop(id graph.TaskID, reason Reason, released chan struct{}) {
 		return
 	}
 	r.released = append(r.released, released)
-	r.stopped, r.reason = true, reason
+	r.stopped, r.reason, r.next = true, reason, nil
 	if r.cancel != nil { // it is being opened: opened goes on
 		r.cancel()
 		return
@@ -577,6 +583,9 @@ func (s *Set) forget(r *replica) {
 		close(ch)
 	}
 	r.released = nil
+	if r.next != nil {
+		s.start(*r.next)
+	}
 }
 
 // publish shows other goroutines where a replica is.
