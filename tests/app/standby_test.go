@@ -360,3 +360,38 @@ func TestStandby_SourceIsChangelog(t *testing.T) {
 		second.stop()
 	})
 }
+
+// A store in memory that has no changelog is empty when its task comes back, with standbys of others or without: nobody knows what the
+// task has counted elsewhere.
+func TestStandby_InMemoryWithoutChangelog(t *testing.T) {
+	for standbys := range 2 {
+		t.Run(fmt.Sprint(standbys), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := broker.Start(t, broker.Virtual(), broker.Topic("in", 2), broker.Topic("counts", 2))
+				top := simple(t, store.InMemory(), store.NoChangelog())
+				cfg := config(t, b)
+				cfg.Standbys = standbys
+				first := start(t, top, cfg)
+				for range 3 {
+					send(t, b, 0, "v")
+					send(t, b, 1, "v")
+				}
+				time.Sleep(5 * time.Second)
+				cfg.StateDir = t.TempDir()
+				second := start(t, top, cfg)
+				time.Sleep(10 * time.Second)
+				moved := second.Tasks()
+				require.Len(t, moved, 1)
+				partition := int32(moved[0].ID[len(moved[0].ID)-1] - '0')
+				send(t, b, partition, "v")
+				time.Sleep(5 * time.Second)
+				second.stop()
+				time.Sleep(10 * time.Second)
+				send(t, b, partition, "v")
+				time.Sleep(5 * time.Second)
+				assert.EqualValues(t, 1, latest(t, b, "counts")[fmt.Sprint(partition)])
+				first.stop()
+			})
+		})
+	}
+}

@@ -179,10 +179,12 @@ func (s *stores) release(name string, partition int32) {
 	}
 }
 
-// releaseSettled is release for a store whose position is right. inMemory has one in memory stay open, too.
+// releaseSettled is release for a store whose position is right. inMemory has one in memory stay open, too, if it has a
+// changelog: without one, the rows of before would be there when the task comes back, and not what it did meanwhile.
 func (s *stores) releaseSettled(name string, partition int32, inMemory bool) {
-	n := statedir.Name{Store: statedir.DirName(s.graph.Store(name)), Partition: partition}
-	err := s.dir.ReleaseSettled(n, inMemory, time.Now())
+	st := s.graph.Store(name)
+	n := statedir.Name{Store: statedir.DirName(st), Partition: partition}
+	err := s.dir.ReleaseSettled(n, inMemory && restorable(st), time.Now())
 	if err != nil {
 		s.logger.Error("millstream: closing a store", "store", name, "partition", partition, "error", err)
 	}
