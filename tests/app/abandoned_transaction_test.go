@@ -217,3 +217,47 @@ func TestExactlyOnce_FewerWorkers(t *testing.T) {
 		assert.Len(t, latest(t, b, "counts"), 200)
 	})
 }
+
+// A look for transactions of an earlier run, which began before the group was known, is answered late. What the process has begun
+// meanwhile is its own.
+func TestExactlyOnce_OwnTransactionIsNoEarlierRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1))
+		began := time.Now()
+		b.Cluster().ControlKey(int16(kmsg.OffsetFetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.Cluster().KeepControl()
+			if time.Since(began) > time.Second { // it is waited for, and why is asked
+				return nil, nil, false
+			}
+			req := r.(*kmsg.OffsetFetchRequest)
+			resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+			resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+			for _, g := range req.Groups {
+				resp.Groups = append(resp.Groups, kmsg.OffsetFetchResponseGroup{Group: g.Group, ErrorCode: resp.ErrorCode})
+			}
+			return resp, nil, true
+		})
+		var lists atomic.Int64
+		b.Cluster().ControlKey(int16(kmsg.ListTransactions), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.Cluster().KeepControl()
+			if lists.Add(1) == 2 {
+				b.Cluster().SleepControl(func() { time.Sleep(10 * time.Second) })
+			}
+			return nil, nil, false
+		})
+		builder := stream.NewBuilder()
+		slow := stream.Peek(stream.From(builder, in), func(rec) { time.Sleep(50 * time.Millisecond) })
+		stream.To(table.ToStream(table.Count(stream.GroupByKey(slow), "counts")), counts)
+		cfg := exactlyOnce(t, b)
+		cfg.Workers, cfg.CommitInterval = 1, 5*time.Second
+		log := logTo(&cfg)
+		write(t, b, "in", 0, 500)
+		m := start(t, build(t, builder), cfg)
+		await(t, b, "counts", 500)
+		m.stop()
+		assert.GreaterOrEqual(t, lists.Load(), int64(2))
+		for _, text := range []string{abortedForDead, "begin again"} {
+			assert.NotContains(t, log.String(), text)
+		}
+	})
+}

@@ -165,11 +165,15 @@ func (a *abandonedTransactions) end(ctx context.Context) error {
 	})
 	errs := []error{err}
 	var others []kafka.OpenTransaction
+	// Brokers may have taken long to answer, and workers may run by now, under the same ids. As long as there is no group
+	// yet, all that was found is of earlier runs.
+	starting = a.group.Load() == nil
 	for _, t := range open {
-		if parsed, _ := worker.ParseTransactionalID(a.application, t.ID); parsed.Process == a.process {
-			errs = append(errs, a.abort(ctx, t))
-		} else {
+		switch parsed, _ := worker.ParseTransactionalID(a.application, t.ID); {
+		case parsed.Process != a.process:
 			others = append(others, t)
+		case starting:
+			errs = append(errs, a.abort(ctx, t))
 		}
 	}
 	if len(others) > 0 {
