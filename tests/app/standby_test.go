@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -394,4 +395,48 @@ func TestStandby_InMemoryWithoutChangelog(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A standby that is to run its task is slow to end: its member loses the task and gets it again meanwhile. The task waits for the stores of
+// the standby once more, and the App goes on.
+func TestStandby_LostAndAssignedWhileItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(9, 9))
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1))
+		top := simple(t)
+		sum := map[string]int64{}
+		cfg := config(t, b)
+		cfg.Standbys, cfg.SessionTimeout, cfg.MaxProcessingTime = 1, 6*time.Second, time.Hour
+		first := start(t, top, cfg)
+		writeWords(t, b, r, 300, sum)
+		time.Sleep(5 * time.Second)
+		cfg.StateDir = t.TempDir()
+		v := newValve(b.Dialer())
+		cfg.Dialer = v.Dial
+		var slow atomic.Bool
+		cfg.Events.Standby = func(u millstream.StandbyUpdate) {
+			if u.Event == millstream.StandbyLoaded && slow.CompareAndSwap(true, false) {
+				time.Sleep(2 * time.Minute)
+			}
+		}
+		second := start(t, top, cfg)
+		time.Sleep(10 * time.Second)
+		require.Len(t, second.Standbys(), 1)
+		slow.Store(true)
+		writeWords(t, b, r, 100, sum)
+		time.Sleep(time.Second)
+		require.False(t, slow.Load())
+		first.stop()
+		time.Sleep(5 * time.Second)
+		require.Len(t, second.Tasks(), 1)
+		v.freeze() // for longer than its session
+		time.Sleep(20 * time.Second)
+		v.thaw()
+		time.Sleep(3 * time.Minute)
+		require.NoError(t, second.Ready())
+		writeWords(t, b, r, 100, sum)
+		time.Sleep(5 * time.Second)
+		second.stop()
+		assert.Equal(t, sum, latest(t, b, "app-counts-changelog"))
+	})
 }

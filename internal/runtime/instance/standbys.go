@@ -189,8 +189,7 @@ func (m *taskManager) Standbys(wanted []group.Standby) {
 func (m *taskManager) startStandbys() {
 	for id := range m.standbys {
 		if _, ok := m.wantedStandbys[id]; !ok {
-			m.inst.standbys.Stop(id, standby.Migrated)
-			delete(m.standbys, id)
+			m.endStandby(id, standby.Migrated)
 		}
 	}
 	if m.inst.failing() || m.inst.stopping.Load() {
@@ -204,15 +203,29 @@ func (m *taskManager) startStandbys() {
 	}
 }
 
+// endStandby ends a standby, which may take long: its stores are being opened, or a function of the user is running.
+func (m *taskManager) endStandby(id graph.TaskID, reason standby.Reason) {
+	m.endingStandbys[id] = m.inst.standbys.Stop(id, reason)
+	delete(m.standbys, id)
+}
+
 // promote ends the standbys of tasks that are to run here. The function that it returns waits until their stores are
-// free; nil: there were none.
+// free; nil: they are.
+//
+// A standby that has ended before may have them still. What waited for it may have been given up:
+//
+//	a task is assigned, and waits for its standby -> it is lost -> it is assigned again, and finds its store in use
 func (m *taskManager) promote(tasks []topics.Task) (await func(ctx context.Context)) {
 	var released []<-chan struct{}
 	for _, t := range tasks {
 		delete(m.wantedStandbys, t.ID)
 		if m.standbys[t.ID] {
-			released = append(released, m.inst.standbys.Stop(t.ID, standby.Promoted))
-			delete(m.standbys, t.ID)
+			m.endStandby(t.ID, standby.Promoted)
+		}
+		if ending := m.endingStandbys[t.ID]; ending != nil && !kafka.Closed(ending) {
+			released = append(released, ending)
+		} else {
+			delete(m.endingStandbys, t.ID)
 		}
 	}
 	if released == nil {

@@ -42,6 +42,8 @@ type taskManager struct {
 	// wantedStandbys are the standbys that the group wants here, standbys those that were started.
 	wantedStandbys map[graph.TaskID]group.Standby
 	standbys       map[graph.TaskID]bool
+	// endingStandbys has, of standbys that were ended, what is closed when their stores are free.
+	endingStandbys map[graph.TaskID]<-chan struct{}
 	// assigned are all tasks of this member, and whether they run, published for other goroutines.
 	assigned atomic.Pointer[map[graph.TaskID]bool]
 	// readable are the store partitions of these tasks, by store and in order, for reads from outside.
@@ -73,7 +75,7 @@ type removal struct {
 func (m *taskManager) init(inst *Instance) {
 	m.inst, m.todo, m.tasks = inst, mailbox.New[func()](), map[graph.TaskID]*assignedTask{}
 	m.damageRestarts, m.failures = map[graph.TaskID]int{}, map[graph.TaskID]*taskFailures{}
-	m.standbys = map[graph.TaskID]bool{}
+	m.standbys, m.endingStandbys = map[graph.TaskID]bool{}, map[graph.TaskID]<-chan struct{}{}
 	m.runningTasks.Store(new([]graph.TaskID))
 	m.assigned.Store(new(map[graph.TaskID]bool))
 	m.readable.Store(new(map[string][]readable))
