@@ -54,8 +54,8 @@ type Worker struct {
 	stats           Stats
 	userCall        atomic.Pointer[activity]
 	userCallStarted atomic.Int64 // when it began, in nanoseconds since 1970; 0: no user code is running
-	// awaitsBrokers is set while the worker waits for brokers in the middle of a task: for room in the producer, or for the
-	// partition count of a topic.
+	// awaitsBrokers is set while the worker waits for brokers in the middle of a task: for room in the producer, or for
+	// the partition count of a topic.
 	awaitsBrokers atomic.Bool
 	// health is the last answer of Producer.Healthy, which only the goroutine of Run may call.
 	health atomic.Pointer[error]
