@@ -148,40 +148,6 @@ func crashes(t *testing.T, g millstream.Guarantee) {
 	assert.Zero(t, lag)
 }
 
-// A process is killed with -9 and does not come back. Who takes its tasks over waits for its session, but not for the time-out of its
-// transaction, as a member does that does not end transactions: one with at least once.
-func TestKafkaExactlyOnce_DeadProcess(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	n := kafkatest.Start(t, kafkatest.Options{})
-	topics(t, ctx, n)
-	f := feed(t, n, 4)
-	took := map[millstream.Guarantee]time.Duration{}
-	for _, g := range []millstream.Guarantee{millstream.ExactlyOnce, millstream.AtLeastOnce} {
-		c := childConfig{Application: "dead-" + strings.ReplaceAll(g.String(), " ", "-"), Broker: n.Addr, StateDir: t.TempDir(), Guarantee: millstream.ExactlyOnce}
-		config := c.app()
-		config.StateDir, config.Guarantee = t.TempDir(), g
-		var l log
-		config.Logger = slog.New(slog.NewTextHandler(&l, nil))
-		a := run(t, config)
-		a.has(tasks)
-		victim := spawn(t, c)
-		a.has(tasks / 2)
-		f.more(t, 2000)
-		require.NoError(t, victim.Process.Kill())
-		require.Error(t, victim.Wait())
-		before := time.Now()
-		a.has(tasks)
-		took[g] = time.Since(before)
-		a.stop()
-		ended := strings.Count(l.String(), "aborted the transaction of a process that has died")
-		t.Logf("%v: all tasks taken over %v after the kill, %d transactions ended", g, took[g], ended)
-		assert.Equal(t, g == millstream.ExactlyOnce, ended > 0)
-	}
-	f.end(t)
-	assert.Less(t, took[millstream.ExactlyOnce], took[millstream.AtLeastOnce])
-}
-
 // What Kafka says of the internal topics, whoever created them.
 func TestKafkaInternalTopics(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
