@@ -110,7 +110,7 @@ func TestStaticMember_SameID(t *testing.T) {
 		cfg, _ = static(t, cfg, "pod-7")
 		second := start(t, top, cfg)
 		err := <-first.done
-		require.ErrorContains(t, err, `another process has joined with the same Config.InstanceID, "pod-7"`)
+		require.ErrorContains(t, err, `another process has joined the group with the same Config.InstanceID, "pod-7"`)
 		assert.Equal(t, millstream.Failed, first.State())
 		send(t, b, 0, "v")
 		send(t, b, 1, "v")

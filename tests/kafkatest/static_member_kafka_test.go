@@ -96,7 +96,7 @@ func TestKafkaStaticMembers(t *testing.T) {
 
 	cfgs[1].StateDir = t.TempDir()
 	second := run(t, cfgs[1])
-	require.ErrorContains(t, <-members[1].done, `another process has joined with the same Config.InstanceID, "pod-1"`)
+	require.ErrorContains(t, <-members[1].done, `another process has joined the group with the same Config.InstanceID, "pod-1"`)
 	eventually(t, "the second process runs", func() bool { return second.Ready() == nil && len(second.Tasks()) > 0 })
 	second.stop()
 	members[0].stop()

@@ -16,6 +16,7 @@ import (
 func (g *Group) applyAssignment(out outcome) {
 	state := &g.state
 	state.assignedGeneration = out.generation
+	g.abandoned.synced()
 	// Other members must still release tasks that will move. Their next join is near, and a member
 	// learns of it from a heartbeat.
 	if g.fastHeartbeats.Store(out.moving > 0); out.moving > 0 {
@@ -179,6 +180,7 @@ func (g *Group) loseMembership(why string) {
 	tasks := slices.Collect(maps.Keys(state.owned))
 	assign.SortTasks(tasks)
 	state.settled, state.revoking, state.reassign = nil, nil, nil
+	g.abandon(state.member)
 	g.clearMembership() // before Lost, so that no worker commits or sends as the old member
 	// A join under way was sent as the old member. Its outcome must not be applied.
 	if state.call != nil && !state.call.refresh {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,7 +93,10 @@ func TestCoordinatorErrors_Permanent(t *testing.T) {
 		t.Run(err.Message, func(t *testing.T) {
 			simulate(t, func(w *cluster) {
 				w.fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: err, TopLevel: true, Count: -1})
-				assert.ErrorIs(t, w.start("a").end(), want)
+				got := w.start("a").end()
+				assert.ErrorIs(t, got, want)
+				assert.Equal(t, 1, strings.Count(got.Error(), "join"), "it says once what failed: %v", got)
+				assert.Equal(t, 1, strings.Count(got.Error(), app), "it names the group once: %v", got)
 			})
 		})
 	}
@@ -127,7 +131,8 @@ func TestCoordinatorErrors_Lasting(t *testing.T) {
 		h := w.fault(kfake.Fault{Keys: []kmsg.Key{kmsg.SyncGroup}, Err: kerr.RebalanceInProgress, TopLevel: true, Count: -1})
 		a := w.start("a")
 		pass(time.Minute)
-		assert.Error(t, a.group.Healthy())
+		assert.ErrorContains(t, a.group.Healthy(), "sync group app: ")
+		assert.Equal(t, 1, strings.Count(a.group.Healthy().Error(), app))
 		assert.Less(t, h.Hits(), 60)
 		h.Remove()
 		a.has(4)

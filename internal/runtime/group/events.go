@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
@@ -14,8 +15,9 @@ import (
 // loopState is the state of Run. Only its goroutine uses it.
 type loopState struct {
 	member             string
-	assignedGeneration int32 // in which owned was assigned, -1: none
-	currentGeneration  int32 // of the last join that ended
+	abandoned          []string // ids that leave the group when the next join begins
+	assignedGeneration int32    // in which owned was assigned, -1: none
+	currentGeneration  int32    // of the last join that ended
 	owned              map[graph.TaskID]topics.Task
 
 	revoking []graph.TaskID  // tasks of owned that are being settled
@@ -57,11 +59,11 @@ func (g *Group) run(ctx context.Context) error {
 	g.cancelCall()
 	stopHeartbeats()
 	<-heartbeatsDone
-	member := g.state.member
+	members := g.leavers()
 	// Before leaving: from the moment the coordinator knows, others run the tasks, and nothing may be
 	// sent for them here.
 	g.clearMembership()
-	g.leave(member, err)
+	g.leave(members, err)
 	return err
 }
 
@@ -101,7 +103,7 @@ func (g *Group) handleEvents(ctx context.Context) error {
 		// member id: the answer to a commit of an earlier one may arrive late.
 		case refused := <-g.maybeUnknown:
 			if refused.as.Member == state.member && state.member != "" {
-				err = g.memberRefused("a commit", refused.err)
+				err = g.memberRefused(fmt.Sprintf("a commit was refused: %v", refused.err), refused.err)
 			}
 		// Rejoin was called.
 		case reason := <-g.rejoins:
@@ -193,11 +195,11 @@ func (g *Group) handleHeartbeat(result heartbeatResult) error {
 	// UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID: the session has ended, or another process has taken the
 	// place. Others run the tasks, or will.
 	case errors.Is(result.err, kafka.ErrUnknownMember), errors.Is(result.err, kafka.ErrFencedInstance):
-		return g.memberRefused("a heartbeat", result.err)
+		return g.memberRefused(result.err.Error(), result.err)
 	// No answer, or one that says nothing about the membership, as while the coordinator moves.
 	// Heartbeats are repeated; Allowed stops the sending when that lasts as long as a session.
 	default:
-		g.setHealth(fmt.Errorf("heartbeat: %w", result.err))
+		g.setHealth(result.err)
 	}
 	return nil
 }
@@ -245,13 +247,10 @@ func (g *Group) handleOutcome(out outcome) error {
 	if finished.refresh {
 		return g.handleRefresh(out)
 	}
-	// The membership was lost while the call was under way. If the coordinator gave this App a member
-	// id, the next join uses it: otherwise the coordinator would wait for a member that nobody is. The
-	// assignment is not applied.
+	// The membership was lost while the call was under way. The assignment is not applied, and the id that the
+	// coordinator gave this App, if it did, is left: otherwise it would wait for a member that nobody is.
 	if finished.obsolete {
-		if out.member != "" {
-			state.member = out.member
-		}
+		g.abandon(out.member)
 		state.requestRejoin("the group no longer has this member")
 		return nil
 	}
@@ -277,11 +276,25 @@ func (g *Group) handleOutcome(out outcome) error {
 func (g *Group) handleJoinError(out outcome) error {
 	state := &g.state
 	state.requestRejoin(out.reason)
+	// If the coordinator knows this App under an id already, the next join uses it, or it leaves the group with it. With
+	// another id the coordinator would wait for both members.
+	refused := errors.Is(out.err, kafka.ErrUnknownMember) || errors.Is(out.err, kafka.ErrFencedInstance)
+	if state.member == "" && !refused {
+		state.member = out.member
+	}
 	switch {
 	// UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID: the session ended. All tasks are dropped, and the App
 	// joins as a new member.
-	case errors.Is(out.err, kafka.ErrUnknownMember), errors.Is(out.err, kafka.ErrFencedInstance):
-		if err := g.memberRefused("a join", out.err); err != nil {
+	case refused:
+		g.abandon(out.member)
+		// The id was given for this join alone, by a coordinator that has been replaced since. Nothing is lost.
+		if state.member == "" && !g.static() {
+			g.cfg.Logger.Debug("millstream: joining the group failed, and is retried", "error", out.err)
+			g.setHealth(out.err)
+			g.backOff()
+			return nil
+		}
+		if err := g.memberRefused(out.err.Error(), out.err); err != nil {
 			return err
 		}
 		g.backOff()
@@ -302,21 +315,16 @@ func (g *Group) handleJoinError(out outcome) error {
 	// GROUP_AUTHORIZATION_FAILED, INVALID_GROUP_ID, or topics that do not fit the topology: no retry
 	// cures these.
 	case permanent(out.err):
-		return fmt.Errorf("join group %q: %w", g.cfg.Application, out.err)
+		return out.err
 	}
-	// All other errors pass: no answer, the coordinator moves or loads, ILLEGAL_GENERATION. If the
-	// coordinator knows this App under an id already, the next join uses it. With another id the
-	// coordinator would wait for both members.
-	if out.member != "" && state.member == "" {
-		state.member = out.member
-	}
+	// All other errors pass: no answer, the coordinator moves or loads, ILLEGAL_GENERATION.
 	// A broker that restarts is no reason for a warning. The client itself warns when no broker answers.
 	if errors.Is(out.err, kafka.ErrNoAnswer) {
 		g.cfg.Logger.Debug("millstream: joining the group failed, and is retried", "error", out.err)
 	} else if g.health.Load() == nil {
 		g.cfg.Logger.Warn("millstream: joining the group failed, and is retried", "error", out.err)
 	}
-	g.setHealth(fmt.Errorf("join: %w", out.err))
+	g.setHealth(out.err)
 	g.backOff()
 	return nil
 }
@@ -383,10 +391,22 @@ func (g *Group) leaveDeadline() time.Time {
 	return by
 }
 
-// leave sends LeaveGroup, so that others need not wait for the end of the session. For a static member they are to
-// wait: it may come back.
-func (g *Group) leave(member string, why error) {
-	if member == "" || g.static() {
+// leavers returns the member ids that a coordinator may have.
+func (g *Group) leavers() []string {
+	members := slices.Clone(g.state.abandoned)
+	for _, id := range g.abandoned.pending() {
+		members = append(members, id.member)
+	}
+	if g.state.member != "" {
+		members = append(members, g.state.member)
+	}
+	return members
+}
+
+// leave sends LeaveGroup for each of the ids, so that others need not wait for the end of the session. For a static
+// member they are to wait: it may come back.
+func (g *Group) leave(members []string, why error) {
+	if len(members) == 0 || g.static() {
 		return
 	}
 	reason := "stopped"
@@ -396,15 +416,18 @@ func (g *Group) leave(member string, why error) {
 	ctx, cancel := context.WithDeadline(context.Background(), g.leaveDeadline())
 	defer cancel()
 	abortOnDone(ctx, g.cfg.Group, func() {
-		err := g.cfg.Group.Leave(ctx, g.cfg.Application, member, reason)
-		// The connection was last used by a join, perhaps long ago, and the broker may have restarted
-		// since. Without a second attempt, on a new connection, the others waited for the session to end.
-		if errors.Is(err, kafka.ErrUnavailable) {
-			err = g.cfg.Group.Leave(ctx, g.cfg.Application, member, reason)
-		}
-		// UNKNOWN_MEMBER_ID: the coordinator has removed the member already, and nobody waits for it.
-		if err != nil && !errors.Is(err, kafka.ErrUnknownMember) {
-			g.cfg.Logger.Warn("millstream: leaving the group failed", "error", err)
+		for _, member := range members {
+			err := g.cfg.Group.Leave(ctx, g.cfg.Application, member, reason)
+			// The connection was last used by a join, perhaps long ago, and the broker may have restarted
+			// since. Without a second attempt, on a new connection, the others waited for the session to end.
+			if errors.Is(err, kafka.ErrUnavailable) {
+				err = g.cfg.Group.Leave(ctx, g.cfg.Application, member, reason)
+			}
+			// UNKNOWN_MEMBER_ID: the coordinator has removed the member already, and nobody waits for it.
+			if err != nil && !errors.Is(err, kafka.ErrUnknownMember) {
+				g.cfg.Logger.Warn("millstream: leaving the group failed", "error", err)
+				return
+			}
 		}
 	})
 }

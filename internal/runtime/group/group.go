@@ -158,6 +158,7 @@ type Group struct {
 	heartbeatWanted  chan struct{} // a heartbeat is to be sent at once
 	maybeUnknown     chan refusedCommit
 	heartbeatResults chan heartbeatResult
+	abandoned        abandonedIDs
 	state            loopState // used by the goroutine of Run only
 }
 

@@ -59,10 +59,13 @@ func (g *Group) heartbeatNow() {
 func (g *Group) sendHeartbeat(ctx context.Context) time.Duration {
 	as := g.identity.Load()
 	if as == nil {
+		g.sendLeaves(ctx)
 		return g.cfg.HeartbeatInterval
 	}
 	sent := time.Now()
-	err := g.requestHeartbeat(ctx, as)
+	err := g.requestHeartbeat(ctx, g.cfg.SessionTimeout/3, func(ctx context.Context) error {
+		return g.cfg.Heartbeats.Heartbeat(ctx, g.cfg.Application, as.member, as.generation)
+	})
 	// REBALANCE_IN_PROGRESS is an answer to a member as well: the coordinator knows it, and waits for
 	// it to join.
 	if err == nil || errors.Is(err, kafka.ErrRebalanceInProgress) {
@@ -72,23 +75,24 @@ func (g *Group) sendHeartbeat(ctx context.Context) time.Duration {
 	case g.heartbeatResults <- heartbeatResult{as, err}:
 	case <-ctx.Done():
 	}
+	if !errors.Is(err, kafka.ErrUnavailable) {
+		g.sendLeaves(ctx)
+	}
 	if errors.Is(err, kafka.ErrUnavailable) || g.fastHeartbeats.Load() {
 		return min(fastInterval, g.cfg.HeartbeatInterval)
 	}
 	return g.cfg.HeartbeatInterval
 }
 
-// requestHeartbeat sends one heartbeat and waits for its answer, for a third of the session at
-// most: then there is time for another attempt.
-func (g *Group) requestHeartbeat(ctx context.Context, as *identity) error {
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.SessionTimeout/3)
+// requestHeartbeat sends one request on the connection of the heartbeats and waits for its answer until the limit:
+// then there is time for another attempt within the session.
+func (g *Group) requestHeartbeat(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	// The connection may be dead without an error, as after a cable was pulled. Only closing it ends
 	// the request.
 	var err error
-	abortOnDone(ctx, g.cfg.Heartbeats, func() {
-		err = g.cfg.Heartbeats.Heartbeat(ctx, g.cfg.Application, as.member, as.generation)
-	})
+	abortOnDone(ctx, g.cfg.Heartbeats, func() { err = request(ctx) })
 	if err != nil && ctx.Err() != nil {
 		return errors.Join(kafka.ErrUnavailable, err)
 	}

@@ -100,6 +100,7 @@ func (g *Group) startJoin(ctx context.Context) {
 	reason := state.rejoinReason
 	state.rejoinReason = ""
 	state.round++
+	g.leaveAbandoned()
 	sub := g.subscription()
 	req := kafka.JoinRequest{
 		Group: g.cfg.Application, MemberID: state.member, ProtocolType: assign.ProtocolType, Protocol: assign.Protocol,

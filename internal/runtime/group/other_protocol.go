@@ -54,8 +54,7 @@ func (g *Group) describeMembers(ctx context.Context) string {
 func (g *Group) waitForOtherProtocol(out outcome) error {
 	state := &g.state
 	limit := g.otherProtocolLimit()
-	err := fmt.Errorf("join group %q: %w: it has %s; stop them, or give this program another ApplicationID",
-		g.cfg.Application, out.err, out.otherMembers)
+	err := fmt.Errorf("%w: it has %s; stop them, or give this program another ApplicationID", out.err, out.otherMembers)
 	switch {
 	case state.otherProtocolSince.IsZero():
 		state.otherProtocolSince = time.Now()

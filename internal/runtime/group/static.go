@@ -29,11 +29,11 @@ func (g *Group) mayHaveReturned(req kafka.JoinRequest, response kafka.JoinRespon
 // memberRefused is called when the coordinator does not know the member any more. The tasks are dropped, and the App
 // joins as a new member; but not if another process has the same instance id: each would take the place of the other,
 // without end. Then the error is fatal.
-func (g *Group) memberRefused(request string, err error) error {
-	g.loseMembership(fmt.Sprintf("the answer to %s was: %v", request, err))
+func (g *Group) memberRefused(why string, err error) error {
+	g.loseMembership(why)
 	if !g.static() || !errors.Is(err, kafka.ErrFencedInstance) {
 		return nil
 	}
-	return fmt.Errorf("group %q: another process has joined with the same Config.InstanceID, %q, and has the tasks of "+
-		"this one; each process needs an id of its own (%w)", g.cfg.Application, g.cfg.InstanceID, err)
+	return fmt.Errorf("another process has joined the group with the same Config.InstanceID, %q, and has the tasks of "+
+		"this one; each process needs an id of its own (%w)", g.cfg.InstanceID, err)
 }
