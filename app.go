@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -63,6 +64,7 @@ func New(top *topology.Topology, cfg Config) (*App, error) {
 	if err := joinErrors(errs); err != nil {
 		return nil, err
 	}
+	cfg.Tags = maps.Clone(cfg.Tags) // read in each rebalance
 	a := &App{cfg: cfg, graph: (*graph.Handle)(top).Graph(), counters: instance.NewCounters()}
 	a.cfg.Logger = cfg.Logger.With("application", cfg.ApplicationID)
 	a.cfg.Events = cfg.Events.guarded(&a.eventCalls, a.onEventPanic)

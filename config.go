@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/internal/runtime/statedir"
@@ -36,6 +38,7 @@ import (
 //	MemoryBudget        64 MB
 //	Standbys            0
 //	AcceptableLag       10000
+//	Tags, StandbyTags   none
 //	MaxTaskIdle         0: wait for what is on the broker, no longer
 //	ReplicationFactor   -1: the broker's default
 //	TopicConfig         none beyond what each kind of topic needs
@@ -99,15 +102,25 @@ type Config struct {
 	// 16 KiB: 14 MB for 100 million rows of 100 bytes.
 	MemoryBudget int64
 	// Standbys is how many copies of the stores of each task other members keep up to date, on other machines: on other
-	// state directories, and in other racks where there are any (Rack). When a member dies, whoever has a standby
-	// of a task goes on with it, and restores only what the standby had not read yet. Each copy takes as much disk and
-	// network as the original. All members of a group should have the same number; that of the leader counts.
+	// state directories, and in other racks where there are any (Rack), and zones, clusters and the like (StandbyTags).
+	// When a member dies, whoever has a standby of a task goes on with it, and restores only what the standby had not
+	// read yet. Each copy takes as much disk and network as the original. All members of a group should have the same
+	// number; that of the leader counts.
 	Standbys int
 	// AcceptableLag is how many changelog records a member may be behind, over all stores of a task, that the task
 	// moves to for the sake of balance. Until then the task stays where it runs, and the member warms up: it has a
 	// standby. Two tasks of a group do that at a time. 1 is the least: tasks move when there is next to nothing to
 	// restore. The setting of the leader counts. docs/standbys.md has the details.
 	AcceptableLag int64
+	// Tags say where the App runs, beside Rack: "zone": "eu-central-1a", "cluster": "k8s-2". There may be 5, with keys of
+	// 20 and values of 30 characters, since the members of a group send them to its leader in each rebalance. They are
+	// those of this App alone, and may be different in each.
+	Tags map[string]string
+	// StandbyTags are the keys of Tags that standbys are spread by: a standby is on a member that differs from its
+	// task, and from the task's other standbys, in as many of them as possible, and in its rack. Which of them differ
+	// does not matter. Where two members differ in as many, it is on the one that has it, and else on the one that has
+	// fewer. The setting of the leader counts. A member that has no tag of a key differs in it from those that have.
+	StandbyTags []string
 	// MaxTaskIdle is how long a task that merges topics by time waits for a topic that it has read to
 	// the end. Negative: it does not even wait for records that are known to be on the broker.
 	MaxTaskIdle time.Duration
@@ -121,7 +134,7 @@ type Config struct {
 	// ClientID is the name that brokers log, and to which quotas apply.
 	ClientID string
 	// Rack names where the App runs. Brokers that select replicas by rack let it read from one there, and standbys
-	// are in another rack than their task.
+	// are in another rack than their task. Tags are for all else that machines have in common.
 	Rack string
 	// InstanceID makes the App a static member of its group (KIP-345, Kafka's group.instance.id): a name
 	// that stays the same when the process is started again, as that of a pod of a StatefulSet, and that
@@ -207,6 +220,9 @@ const (
 	defaultAcceptableLag = 10_000
 	minSession           = 100 * time.Millisecond
 	maxInstanceID        = 249 // of Kafka's consumers
+
+	// Kafka Streams' limits. Brokers write what all members of a group say as one record.
+	maxTags, maxTagKey, maxTagValue = 5, 20, 30
 )
 
 // withDefaults returns c with the table of Config's documentation applied.
@@ -301,6 +317,7 @@ func (c Config) check() []error {
 		wrong("Config.AcceptableLag is %d: a number of 1 or more, or 0 for %d, is needed", c.AcceptableLag,
 			defaultAcceptableLag)
 	}
+	errs = append(errs, c.checkTags()...)
 	// -1 is the broker's default, and the protocol has 16 bits.
 	if c.ReplicationFactor < -1 || c.ReplicationFactor > 1<<15-1 {
 		wrong("Config.ReplicationFactor is %d: -1, the broker's default, or a count", c.ReplicationFactor)
@@ -309,6 +326,38 @@ func (c Config) check() []error {
 		wrong("Config.Compression is %q, not one of %s", c.Compression, strings.Join(compressions[1:], ", "))
 	}
 	return append(errs, c.SASL.check()...)
+}
+
+// checkTags returns the mistakes of Tags and StandbyTags.
+func (c Config) checkTags() []error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(c.Tags) > maxTags {
+		wrong("Config.Tags has %d tags: %d at most are possible", len(c.Tags), maxTags)
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.Tags)) {
+		switch n := utf8.RuneCountInString(key); {
+		case n == 0:
+			wrong("Config.Tags has the empty key")
+		case n > maxTagKey:
+			wrong("Config.Tags has a key of %d characters, %q: %d at most are possible", n, key, maxTagKey)
+		}
+		switch n := utf8.RuneCountInString(c.Tags[key]); {
+		case n == 0:
+			wrong("Config.Tags[%q] is empty: leave the key out where nothing is known", key)
+		case n > maxTagValue:
+			wrong("Config.Tags[%q] has %d characters: %d at most are possible", key, n, maxTagValue)
+		}
+	}
+	for i, key := range c.StandbyTags {
+		switch _, ok := c.Tags[key]; {
+		case slices.Contains(c.StandbyTags[:i], key):
+			wrong("Config.StandbyTags has %q twice", key)
+		case !ok:
+			wrong("Config.StandbyTags has %q, of which Config.Tags has no value", key)
+		}
+	}
+	return errs
 }
 
 // The longest durations: one year, so that no sum of some can overflow; and 24 days for those that

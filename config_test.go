@@ -38,6 +38,9 @@ func TestConfig_AllMistakesAtOnce(t *testing.T) {
 	_, err := millstream.New(nil, millstream.Config{
 		ApplicationID: "a b", Brokers: []string{"localhost", "b:kafka", "b:", "b:0", "b:65536", "[::1]:9092"}, CommitInterval: -1, SessionTimeout: time.Second, HeartbeatInterval: 2 * time.Second,
 		MemoryBudget: 1, ReplicationFactor: -2, Compression: "rar", Workers: -1,
+		Tags: map[string]string{
+			"a": "", "": "b", "twenty-one-characters": "x", "c": "thirty characters are the most.", "zonë-of-twenty-chars": "ünd dreissig sind's am meisten",
+		}, StandbyTags: []string{"a", "zone", "a"},
 		SASL: &millstream.SASL{Mechanism: "PLAIN"}, OnDecodeError: failure.DeadLetter(""),
 	})
 	require.Error(t, err)
@@ -45,7 +48,10 @@ func TestConfig_AllMistakesAtOnce(t *testing.T) {
 		"the topology is nil", `Config.ApplicationID is "a b"`, `Config.Brokers has "localhost"`, "Config.CommitInterval is -1ns",
 		"Config.HeartbeatInterval is 2s, not less than Config.SessionTimeout, 1s", "Config.MemoryBudget is 1 bytes", "Config.ReplicationFactor is -2",
 		`Config.Compression is "rar"`, "Config.Workers is -1: a number of 1 or more, or 0 for GOMAXPROCS, is needed", "Config.SASL.User is not set", "Config.SASL.Password is not set",
-		"Config.OnDecodeError: ",
+		"Config.OnDecodeError: ", `Config.Tags["a"] is empty`, "Config.Tags has the empty key",
+		`Config.Tags has a key of 21 characters, "twenty-one-characters": 20 at most are possible`,
+		`Config.Tags["c"] has 31 characters: 30 at most are possible`,
+		`Config.StandbyTags has "zone", of which Config.Tags has no value`, `Config.StandbyTags has "a" twice`,
 	} {
 		assert.ErrorContains(t, err, want)
 	}
@@ -53,6 +59,11 @@ func TestConfig_AllMistakesAtOnce(t *testing.T) {
 		assert.ErrorContains(t, err, fmt.Sprintf("Config.Brokers has %q, whose port", port))
 	}
 	assert.NotContains(t, err.Error(), "::1")
+	assert.NotContains(t, err.Error(), "zonë", "characters count, not bytes")
+	_, err = millstream.New(upper(t), millstream.Config{
+		ApplicationID: "a", Brokers: []string{"b:1"}, Tags: map[string]string{"a": "1", "b": "1", "c": "1", "d": "1", "e": "1", "f": "1"},
+	})
+	require.EqualError(t, err, "millstream: Config.Tags has 6 tags: 5 at most are possible")
 	_, err = millstream.New(upper(t), millstream.Config{})
 	assert.ErrorContains(t, err, "Config.ApplicationID is not set")
 	assert.ErrorContains(t, err, "Config.Brokers is not set")

@@ -45,7 +45,7 @@ func (a *App) instanceConfig() instance.Config {
 		MaxProcessingTime: c.MaxProcessingTime, StopTimeout: c.StopTimeout,
 		MemoryBudget: c.MemoryBudget, Standbys: c.Standbys, AcceptableLag: c.AcceptableLag, MaxTaskIdle: c.MaxTaskIdle,
 		ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig,
-		ClientID: c.ClientID, InstanceID: c.InstanceID, Rack: c.Rack,
+		ClientID: c.ClientID, InstanceID: c.InstanceID, Rack: c.Rack, Tags: c.Tags, StandbyTags: c.StandbyTags,
 		Compression: c.Compression, TLS: c.TLS, SASL: c.SASL.client, Dialer: c.Dialer,
 		Logger:     c.Logger,
 		Policies:   task.Policies{Decode: c.OnDecodeError, Process: c.OnProcessError, Produce: c.OnProduceError},

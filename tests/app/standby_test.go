@@ -158,6 +158,34 @@ func failover(t *testing.T, guarantee millstream.Guarantee, opts ...store.Option
 	assert.Empty(t, second.Standbys())
 }
 
+// Standbys are where their task is not: in another zone and another cluster, or at least in one of both.
+func TestStandby_Tags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 6), broker.Topic("counts", 6))
+		top := simple(t)
+		write(t, b, "in", 0, 300)
+		var members []*member
+		for _, tags := range []map[string]string{{"zone": "a", "cluster": "1"}, {"zone": "a", "cluster": "2"}, {"zone": "b", "cluster": "2"}} {
+			cfg := config(t, b)
+			cfg.Standbys, cfg.Tags, cfg.StandbyTags = 1, tags, []string{"zone", "cluster"}
+			members = append(members, start(t, top, cfg))
+			time.Sleep(20 * time.Second)
+		}
+		first, second, third := members[0], members[1], members[2]
+		for _, m := range members {
+			require.Len(t, m.Tasks(), 2)
+		}
+		assert.Subset(t, tasksOf(third.Standbys()), names(first.Tasks()), "all is different there")
+		assert.Subset(t, tasksOf(first.Standbys()), names(third.Tasks()), "all is different there")
+		assert.Empty(t, second.Standbys(), "it has something in common with each")
+		assert.Len(t, tasksOf(first.Standbys()), 3)
+		assert.Len(t, tasksOf(third.Standbys()), 3)
+		for _, m := range members {
+			m.stop()
+		}
+	})
+}
+
 // Kill points of a promotion: another member, without standbys, goes on from whatever is in the files.
 func TestStandby_KilledDuringPromotion(t *testing.T) {
 	for _, p := range crashpoint.StandbyPoints() {

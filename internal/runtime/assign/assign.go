@@ -58,7 +58,9 @@ type Subscription struct {
 	// Workers is how many tasks the member can run at a time. Its share of the tasks is proportional
 	// to it. 0 counts as 1.
 	Workers int
-	Rack    string
+	// Rack and Tags say where the member runs. Options.StandbyTags says which tags matter.
+	Rack string
+	Tags map[string]string
 	// Subtopologies are those that the member can run. The Subtopology of a task is an index in it.
 	Subtopologies []Subtopology
 	// Owned are the tasks that the member runs, as assigned in Generation (-1: none), and Partitions
@@ -147,6 +149,7 @@ type member struct {
 	copies       []task            // of which it is to have a standby
 	warm         []task            // of copies, those that are to move to it
 	unneeded     []task            // of which its state is of no use
+	at           []int32           // where it is, by rack and tags; see locations
 	standbyCount int               // how many standbys so far, of all sub-topologies
 	positions    map[task][]int64  // by store; nil: not known
 	standbys     map[task]bool     // of which it has a standby

@@ -10,6 +10,8 @@ import (
 type Options struct {
 	// Standbys is how many standbys each task with state is to have, on as many other processes.
 	Standbys int
+	// StandbyTags are the keys of the tags in which a task and its standbys are to differ, beside the rack.
+	StandbyTags []string
 	// AcceptableLag is how many offsets a member may be behind, over all stores of a task, that the task moves to.
 	AcceptableLag int64
 	// Changelogs has, by the name of a store and by partition, where its changelog begins and ends. Stores that are not

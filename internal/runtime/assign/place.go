@@ -101,29 +101,41 @@ func compareLoad(a int, of *member, b int, other *member) int {
 // placeStandbys decides which members have standbys of the tasks of the sub-topologies, Options.Standbys of each, fewer
 // where there are not so many processes.
 //
-// Members in another rack than the task and its other standbys come first, since a rack fails as a whole; then
-// whoever has the standby already, as long as it has not more than its share; then who has the fewest. Whoever has
-// standbys gets them before any other is placed: else another one could take up its share, and they would move.
+// Members come first that differ from the task and its other standbys in most of rack and tags, since what these name
+// fails as a whole; then whoever has the standby already, as long as it has not more than its share; then who has
+// the fewest. Whoever has standbys gets them before any other is placed: else another one could take up its share, and
+// they would move.
 func (p *placement) placeStandbys(subs []*candidate) {
 	quota := p.standbyQuota(subs)
+	locate(p.members, p.Options)
 	for _, s := range subs {
+		s.locations = newLocations(s, quota)
 		s.standbys = make([][]*member, len(s.targets))
 		for partition, active := range s.targets {
-			for active != nil && len(s.standbys[partition]) < p.Standbys && p.retainStandby(s, int32(partition), quota) {
+			for active != nil && len(s.standbys[partition]) < p.Standbys {
+				if p.retainStandby(s, int32(partition), quota) == nil {
+					break
+				}
 			}
 		}
 	}
 	for _, s := range subs {
-		racks := newRacks(s, quota)
+		s.locations = newLocations(s, quota) // in the order of what they have now
 		for partition, active := range s.targets {
 			for active != nil && len(s.standbys[partition]) < p.Standbys {
-				chosen := s.chosen(int32(partition))
-				m := racks.take(chosen)
+				// Beside one that was placed, others may stay that could not before.
+				if len(s.standbys[partition]) > 0 {
+					if m := p.retainStandby(s, int32(partition), quota); m != nil {
+						s.locations.moved(m)
+						continue
+					}
+				}
+				m := s.locations.best(s.chosen(int32(partition)))
 				if m == nil {
 					break
 				}
 				p.addStandby(s, int32(partition), m, quota)
-				racks.put(m)
+				s.locations.moved(m)
 			}
 		}
 	}
@@ -147,17 +159,21 @@ func (p *placement) addStandby(s *candidate, partition int32, m *member, quota m
 	s.standbys[partition] = append(s.standbys[partition], m)
 }
 
-// retainStandby places one more standby of a task with a member that has it already, and reports whether it did. In the
-// rack of the others it stays only if there is no other rack.
-func (p *placement) retainStandby(s *candidate, partition int32, quota map[*member]int) bool {
+// retainStandby places one more standby of a task with a member that has it already, and returns that member; nil:
+// there is none. It stays only where no other member would differ from the task and its standbys in more of rack and
+// tags.
+func (p *placement) retainStandby(s *candidate, partition int32, quota map[*member]int) (best *member) {
 	key := task{s.number, partition}
 	chosen := s.chosen(partition)
-	var best *member
+	least := -1
 	for _, m := range s.holders[partition] {
 		if !m.subscription.Standby || quota[m] <= 0 || sharesProcess(m, chosen) || !p.hasState(m, s, key) {
 			continue
 		}
-		if sharesRack(m, chosen) && s.hasOtherRack(chosen) {
+		if least < 0 {
+			least = s.locations.leastShared(chosen)
+		}
+		if sharedWith(m.at, chosen) > least {
 			continue
 		}
 		// Who has a standby now comes before who has state for another reason: else the two would take turns.
@@ -166,16 +182,10 @@ func (p *placement) retainStandby(s *candidate, partition int32, quota map[*memb
 			best = m
 		}
 	}
-	if best == nil {
-		return false
+	if best != nil {
+		p.addStandby(s, partition, best, quota)
 	}
-	p.addStandby(s, partition, best, quota)
-	return true
-}
-
-// hasOtherRack reports whether a member in a rack of its own could have one more standby.
-func (s *candidate) hasOtherRack(chosen []*member) bool {
-	return slices.ContainsFunc(s.racks, func(m *member) bool { return !sharesRack(m, chosen) })
+	return best
 }
 
 // hasState reports whether a member has a standby of a task, runs it, or has what it had when it did either.
@@ -201,12 +211,6 @@ func compareBool(a, b bool) int {
 func sharesProcess(m *member, chosen []*member) bool {
 	return slices.ContainsFunc(chosen, func(c *member) bool {
 		return c == m || c.subscription.Process == m.subscription.Process && c.subscription.Process != [16]byte{}
-	})
-}
-
-func sharesRack(m *member, chosen []*member) bool {
-	return slices.ContainsFunc(chosen, func(c *member) bool {
-		return c.subscription.Rack == m.subscription.Rack
 	})
 }
 
@@ -287,12 +291,6 @@ func (p *placement) findHolders(subs []*candidate) {
 	for _, s := range subs {
 		byNumber[s.number] = s
 		s.holders = make([][]*member, len(s.targets))
-		var seen []string
-		for _, m := range s.runners {
-			if rack := m.subscription.Rack; m.subscription.Standby && !slices.Contains(seen, rack) {
-				seen, s.racks = append(seen, rack), append(s.racks, m)
-			}
-		}
 	}
 	for _, m := range p.members {
 		add := func(key task) {

@@ -48,11 +48,16 @@ func newStores(t *testing.T, r *rand.Rand, standbys int) *stores {
 	return s
 }
 
-func (s *stores) add(id, rack string) {
+// add has a member join that says the rack, and the values of the tags in the order of the options.
+func (s *stores) add(id, rack string, tags ...string) {
 	s.join(id, 1, s.subs...)
 	m := s.members[id]
 	m.Standby, m.Changes, m.Rack = true, true, rack
 	copy(m.Process[:], id)
+	m.Tags = map[string]string{}
+	for i, value := range tags {
+		m.Tags[s.options.StandbyTags[i]] = value
+	}
 	s.members[id] = m
 	s.has[id], s.running[id] = map[graph.TaskID]int64{}, map[graph.TaskID]bool{}
 }
@@ -237,8 +242,56 @@ func (s *stores) converge() {
 				want = min(s.options.Standbys, len(s.members)-1)
 			}
 			require.Equal(s.t, want, count[t], "standbys of %v", t)
+			s.checkSpread(t)
 		}
 	}
+}
+
+// differing returns in how many of rack and tags a member differs from all of the others.
+func (s *stores) differing(id string, others []string) (n int) {
+	place := func(id string) []string {
+		m := s.members[id]
+		out := []string{m.Rack}
+		for _, key := range s.options.StandbyTags {
+			out = append(out, m.Tags[key])
+		}
+		return out
+	}
+	for i, value := range place(id) {
+		if !slices.ContainsFunc(others, func(other string) bool { return place(other)[i] == value }) {
+			n++
+		}
+	}
+	return n
+}
+
+// checkSpread checks that the standbys of a task can be put in an order in which none could be at a better place beside the task and
+// those before it.
+func (s *stores) checkSpread(t graph.TaskID) {
+	var chosen, rest []string
+	for _, id := range slices.Sorted(maps.Keys(s.members)) {
+		if slices.Contains(s.members[id].Owned, t) {
+			chosen = append(chosen, id)
+		} else if slices.Contains(s.copies[id], t) {
+			rest = append(rest, id)
+		}
+	}
+	var ordered func(chosen, rest []string) bool
+	ordered = func(chosen, rest []string) bool {
+		best := 0
+		for id := range s.members {
+			if !slices.Contains(chosen, id) {
+				best = max(best, s.differing(id, chosen))
+			}
+		}
+		for i, id := range rest {
+			if s.differing(id, chosen) == best && ordered(append(slices.Clone(chosen), id), slices.Delete(slices.Clone(rest), i, i+1)) {
+				return true
+			}
+		}
+		return len(rest) == 0
+	}
+	require.True(s.t, ordered(chosen, rest), "%v runs on %v and has standbys on %v of %v", t, chosen, rest, s.members)
 }
 
 // Random groups whose members come and die at any time: valid at each step, no task goes to a laggard while somebody else
@@ -251,11 +304,12 @@ func TestPlace_RandomGroups(t *testing.T) {
 	}
 	for range n {
 		s := newStores(t, r, r.IntN(3))
-		racks := []string{"", "a", "b"}[:1+r.IntN(3)]
+		racks, zones := []string{"", "a", "b"}[:1+r.IntN(3)], []string{"", "z1", "z2", "z3"}[:1+r.IntN(4)]
+		s.options.StandbyTags = []string{"zone", "cluster"}[:r.IntN(3)]
 		for step := range 8 {
 			ids := slices.Sorted(maps.Keys(s.members))
 			if len(ids) == 0 || r.IntN(5) < 3 {
-				s.add(fmt.Sprintf("m%d", step), racks[r.IntN(len(racks))])
+				s.add(fmt.Sprintf("m%d", step), racks[r.IntN(len(racks))], []string{zones[r.IntN(len(zones))], racks[r.IntN(len(racks))]}[:len(s.options.StandbyTags)]...)
 			} else {
 				s.remove(ids[r.IntN(len(ids))])
 			}
@@ -336,6 +390,92 @@ func TestPlace_Racks(t *testing.T) {
 		for _, task := range tasks {
 			assert.NotEqual(t, rackOf[task], s.members[id].Rack, "%v", task)
 		}
+	}
+}
+
+// Standbys are on members that differ in all tags from the task and from each other, while there are any. Of a tag all of whose values are
+// in use the rest of the standbys may have any value; they differ in the others.
+func TestPlace_Tags(t *testing.T) {
+	for name, c := range map[string]struct {
+		zones, clusters, standbys int
+		differ                    []int // tags in which the first standby, the second, ... differ from all before
+	}{
+		"as many of both":               {zones: 3, clusters: 3, standbys: 2, differ: []int{2, 2}},
+		"fewer clusters":                {zones: 3, clusters: 2, standbys: 2, differ: []int{2, 1}},
+		"one cluster":                   {zones: 3, clusters: 1, standbys: 2, differ: []int{1, 1}},
+		"more standbys than places":     {zones: 2, clusters: 2, standbys: 3, differ: []int{2, 0, 0}},
+		"nothing that differs anywhere": {zones: 1, clusters: 1, standbys: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStores(t, source(t), c.standbys)
+			s.options.StandbyTags = []string{"zone", "cluster"}
+			s.subs = []Subtopology{{Topics: []string{"t0"}, Stores: []string{"s0"}}}
+			s.partitions = map[string]int{"t0": 18}
+			s.options.Changelogs = map[string][]LogBounds{"s0": slices.Repeat([]LogBounds{{End: 500, Known: true}}, 18)}
+			for zone := range c.zones {
+				for cluster := range c.clusters {
+					for i := range max(1, 2/(c.zones*c.clusters)) {
+						s.add(fmt.Sprintf("m%d%d%d", zone, cluster, i), "", fmt.Sprint("z", zone), fmt.Sprint("c", cluster))
+					}
+				}
+			}
+			s.converge()
+			for p := range int32(18) {
+				task := graph.TaskID{Partition: p}
+				var chosen, standbys []string
+				for _, id := range slices.Sorted(maps.Keys(s.members)) {
+					if slices.Contains(s.members[id].Owned, task) {
+						chosen = append(chosen, id)
+					} else if slices.Contains(s.copies[id], task) {
+						standbys = append(standbys, id)
+					}
+				}
+				require.Len(t, standbys, c.standbys)
+				for _, want := range c.differ {
+					i := slices.IndexFunc(standbys, func(id string) bool { return s.differing(id, chosen) == want })
+					require.GreaterOrEqual(t, i, 0, "%v: nobody of %v differs in %d tags from %v", task, standbys, want, chosen)
+					chosen, standbys = append(chosen, standbys[i]), slices.Delete(standbys, i, i+1)
+				}
+			}
+		})
+	}
+}
+
+// A standby moves when a member comes that is at a better place. One that lacks the tag differs from those that have it.
+func TestPlace_TagsOfMembersThatComeLater(t *testing.T) {
+	s := newStores(t, rand.New(rand.NewPCG(1, 1)), 1)
+	s.options.StandbyTags = []string{"zone"}
+	s.subs = []Subtopology{{Topics: []string{"t0"}, Stores: []string{"s0"}}}
+	s.partitions = map[string]int{"t0": 6}
+	s.options.Changelogs = map[string][]LogBounds{"s0": slices.Repeat([]LogBounds{{End: 500, Known: true}}, 6)}
+	s.add("m1", "", "a")
+	s.add("m2", "", "a")
+	s.converge()
+	for _, other := range []string{"b", ""} {
+		s.add("m3", "", other)
+		s.converge()
+		for _, task := range slices.Concat(s.members["m1"].Owned, s.members["m2"].Owned) {
+			assert.Contains(t, s.copies["m3"], task, "in zone %q", other)
+		}
+		s.remove("m3")
+		s.converge()
+	}
+}
+
+// Members that are each at a place of their own, as where a tag is the name of the machine.
+func BenchmarkPlace_ManyLocations(b *testing.B) {
+	members, partitions := groupOf(1000, 10, 5000)
+	options := Options{Standbys: 1, AcceptableLag: 10_000, StandbyTags: []string{"zone", "machine"},
+		Changelogs: map[string][]LogBounds{"s": slices.Repeat([]LogBounds{{End: 1 << 20, Known: true}}, 5000)}}
+	i := 0
+	for id, m := range members {
+		m.Standby, m.Tags = true, map[string]string{"zone": fmt.Sprint(i % 3), "machine": id}
+		copy(m.Process[:], id)
+		members[id] = m
+		i++
+	}
+	for b.Loop() {
+		Assign(members, partitions, options)
 	}
 }
 

@@ -38,6 +38,7 @@ const (
 	tagStoredChanges = 8
 	tagStandbys      = 9 // a list, possibly empty: that it is there says that the member knows standbys
 	tagPositions     = 10
+	tagTags          = 11 // keys and values, which say where the member runs
 )
 
 // Encode returns the subscription in the format of Kafka's consumer protocol. What that has no
@@ -73,6 +74,9 @@ func (s Subscription) userData() []byte {
 		if len(s.Positions) > 0 {
 			b = appendField(b, tagPositions, appendPositions(nil, s.Positions))
 		}
+	}
+	if len(s.Tags) > 0 {
+		b = appendField(b, tagTags, appendTags(nil, s.Tags))
 	}
 	return appendField(b, tagRound, binary.AppendUvarint(nil, s.Round))
 }
@@ -213,6 +217,8 @@ func (s *Subscription) field(tag uint64, r *reader) {
 		s.Standby, s.Standbys = true, r.tasks()
 	case tagPositions:
 		s.Positions = r.positions()
+	case tagTags:
+		s.Tags = r.tags()
 	}
 }
 
@@ -404,12 +410,17 @@ func appendSubs(b []byte, subs []Subtopology) []byte {
 	b = binary.AppendUvarint(b, uint64(len(subs)))
 	for _, s := range subs {
 		for _, names := range [][]string{s.Topics, s.Patterns, s.Stores} {
-			b = binary.AppendUvarint(b, uint64(len(names)))
-			for _, n := range names {
-				b = binary.AppendUvarint(b, uint64(len(n)))
-				b = append(b, n...)
-			}
+			b = appendNames(b, names)
 		}
+	}
+	return b
+}
+
+func appendNames(b []byte, names []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(names)))
+	for _, n := range names {
+		b = binary.AppendUvarint(b, uint64(len(n)))
+		b = append(b, n...)
 	}
 	return b
 }

@@ -2,7 +2,9 @@ package assign
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
+	"slices"
 )
 
 // appendStandbys appends the fields of an assignment that are about standbys, where they say something.
@@ -76,6 +78,26 @@ func (r *reader) positions() []Position {
 			}
 			out = append(out, p)
 		}
+	}
+	return out
+}
+
+// appendTags appends a list of names: each key and, behind it, its value. The keys are sorted, since brokers compare
+// what a member says with what it has said before.
+func appendTags(b []byte, tags map[string]string) []byte {
+	var names []string
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		names = append(names, key, tags[key])
+	}
+	return appendNames(b, names)
+}
+
+// tags reads what appendTags has written.
+func (r *reader) tags() map[string]string {
+	names := r.names()
+	out := make(map[string]string, len(names)/2)
+	for i := 0; i+1 < len(names); i += 2 {
+		out[names[i]] = names[i+1]
 	}
 	return out
 }

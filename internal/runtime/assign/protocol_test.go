@@ -28,6 +28,7 @@ func subscription() Subscription {
 		Owned:      []graph.TaskID{{Subtopology: 0, Partition: 0}, {Subtopology: 0, Partition: 3}, {Subtopology: 1, Partition: 0}},
 		Partitions: []kafka.TopicPartition{{Topic: "clicks", Partition: 0}, {Topic: "clicks", Partition: 3}, {Topic: "log-a", Partition: 0}},
 		Generation: 7, Stored: []graph.TaskID{{Subtopology: 0, Partition: 200}}, Round: 300, Changes: true, Standby: true,
+		Tags:     map[string]string{"zone": "eu-1a", "cluster": "k8s-2"},
 		Standbys: []graph.TaskID{{Subtopology: 0, Partition: 1}}, Positions: []Position{{graph.TaskID{Subtopology: 0, Partition: 1}, []int64{17}}, {graph.TaskID{Subtopology: 0, Partition: 200}, []int64{-1}}},
 	}
 }
@@ -186,7 +187,7 @@ func TestEncode_Golden(t *testing.T) {
 		Standbys: []graph.TaskID{{Subtopology: 0, Partition: 1}, {Subtopology: 0, Partition: 2}}, WarmUps: []graph.TaskID{{Subtopology: 0, Partition: 2}}, AcceptableLag: 10_000,
 		Unneeded: []graph.TaskID{{Subtopology: 0, Partition: 9}},
 	}
-	for name, b := range map[string][]byte{"subscription-v3.bin": subscription().Encode(), "assignment-v3.bin": a.Encode(member)} {
+	for name, b := range map[string][]byte{"subscription-v4.bin": subscription().Encode(), "assignment-v4.bin": a.Encode(member)} {
 		path := filepath.Join("testdata", name)
 		if *update {
 			require.NoError(t, os.WriteFile(path, b, 0o644))
@@ -195,9 +196,12 @@ func TestEncode_Golden(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, b, name)
 	}
-	for _, version := range []string{"v1", "v2", "v3"} {
+	for _, version := range []string{"v1", "v2", "v3", "v4"} {
 		member, a := member, a
-		if version != "v3" { // they knew no standbys
+		if version < "v4" {
+			member.Tags = nil
+		}
+		if version < "v3" { // they knew no standbys
 			member.Standby, member.Standbys, member.Positions = false, nil, nil
 			a.Standbys, a.WarmUps, a.AcceptableLag, a.Unneeded = nil, nil, 0, nil
 		}

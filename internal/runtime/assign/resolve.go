@@ -20,9 +20,9 @@ type candidate struct {
 	targets  []*member
 	standbys [][]*member
 	// holders are, by partition, the members that have some of its state, or run it, in the order of members.
-	holders [][]*member
-	racks   []*member      // one member of each rack that can have standbys
-	logs    []*[]LogBounds // of Stores; see changelogs
+	holders   [][]*member
+	locations *locations     // of those that can have standbys, while these are placed
+	logs      []*[]LogBounds // of Stores; see changelogs
 }
 
 // tasks returns how many tasks the sub-topology has: one per partition of its largest topic.

@@ -74,7 +74,9 @@ type Config struct {
 	InstanceID string
 	// Workers is the weight of the member in the balance of tasks. Defaults to 1.
 	Workers int
-	Rack    string
+	// Rack and Tags say where the member runs, for the leader.
+	Rack string
+	Tags map[string]string
 	// Stored returns the tasks with state on disk. The member gets them again where balance allows.
 	// Nil: none.
 	Stored func() []graph.TaskID
@@ -92,6 +94,8 @@ type Config struct {
 	// may be behind that a task moves to. Those of the leader count.
 	WantedStandbys int
 	AcceptableLag  int64
+	// StandbyTags are the keys of tags in which a task and its standbys are to differ. Those of the leader count.
+	StandbyTags []string
 	// Members looks up the members of the group, for error messages. Nil: they are not described.
 	Members func(ctx context.Context) ([]kafka.GroupMember, error)
 

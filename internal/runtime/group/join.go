@@ -122,7 +122,7 @@ func (g *Group) subscription() assign.Subscription {
 	state := &g.state
 	deployment := g.deployment.Load()
 	sub := assign.Subscription{
-		Topics: deployment.Subscription(), Process: g.cfg.Process, Workers: g.cfg.Workers, Rack: g.cfg.Rack,
+		Topics: deployment.Subscription(), Process: g.cfg.Process, Workers: g.cfg.Workers, Rack: g.cfg.Rack, Tags: g.cfg.Tags,
 		Subtopologies: deployment.Descriptions(),
 		Owned:         slices.Collect(maps.Keys(state.owned)), Generation: state.assignedGeneration, Round: state.round,
 	}

@@ -28,7 +28,9 @@ func (g *Group) describeStandbys(sub *assign.Subscription) {
 // assignOptions returns what the leader knows of the changelogs. The whole group waits for it, so the look-up has a
 // quarter of a session. What it does not find out is not known, which is not the same as no lag.
 func (g *Group) assignOptions(ctx context.Context, members map[string]assign.Subscription) assign.Options {
-	o := assign.Options{Standbys: g.cfg.WantedStandbys, AcceptableLag: g.cfg.AcceptableLag}
+	o := assign.Options{
+		Standbys: g.cfg.WantedStandbys, StandbyTags: g.cfg.StandbyTags, AcceptableLag: g.cfg.AcceptableLag,
+	}
 	if g.cfg.Changelogs == nil {
 		return o
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	ClientID    string
 	InstanceID  string
 	Rack        string
+	Tags        map[string]string
+	StandbyTags []string
 	Compression string
 	TLS         *tls.Config
 	// SASL returns the credentials. Calls for tokens end with ctx.

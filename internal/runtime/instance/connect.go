@@ -158,6 +158,7 @@ func (inst *Instance) groupConfig(deployment *topics.Deployment) group.Config {
 		Application: inst.cfg.ApplicationID, Group: inst.groupClients[0], Heartbeats: inst.groupClients[1],
 		Deployer: inst.deployer, Deployment: deployment, Handler: &inst.manager,
 		Process: inst.stores.processID, InstanceID: inst.cfg.InstanceID, Workers: inst.cfg.Workers, Rack: inst.cfg.Rack,
+		Tags: inst.cfg.Tags, StandbyTags: inst.cfg.StandbyTags,
 		Stored:   inst.stores.storedTasks,
 		Standbys: inst.standbyTasks, Positions: inst.positions, Changelogs: inst.changelogBounds,
 		WantedStandbys: inst.cfg.Standbys, AcceptableLag: inst.cfg.AcceptableLag, Unneeded: inst.stores.setUnneeded,
