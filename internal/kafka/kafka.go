@@ -52,7 +52,11 @@ type Batch struct {
 	TopicPartition
 	Records []Record
 	Next    int64 // the position behind the batch
-	Bytes   int   // what the batch takes in memory, for back-pressure
+	// Missing is how many offsets between the position and Next the log does not have any more: compaction has removed
+	// their records. Markers and records of aborted transactions are there, though no Records. Of a batch that begins
+	// before the position, what is missing there counts too.
+	Missing int64
+	Bytes   int // what the batch takes in memory, for back-pressure
 
 	// Unreadable is not nil when a record batch has arrived whole and cannot be read: it decompresses
 	// to more than FetchConfig.InflatedBytes, or its records are not in Kafka's format. Then Records

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -133,4 +134,31 @@ func TestRestore_StateWithoutOffsetsIsAnError(t *testing.T) {
 func deleteGroup(t *testing.T, b *broker.Broker, group string) {
 	t.Helper()
 	administer(t, b, func(a kafka.Admin) error { return a.DeleteGroup(t.Context(), group) })
+}
+
+// An App that was away for days restores nothing, since nobody has written to its changelogs. With exactly once they end with a marker, behind
+// the checkpoint.
+func TestRestore_NothingAfterDays(t *testing.T) {
+	for _, guarantee := range []millstream.Guarantee{millstream.AtLeastOnce, millstream.ExactlyOnce} {
+		t.Run(fmt.Sprint(guarantee), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := broker.Start(t, broker.Virtual(), broker.Topic("in", 2), broker.Topic("counts", 2))
+				top := simple(t)
+				cfg := config(t, b)
+				cfg.Guarantee = guarantee
+				log := logTo(&cfg)
+				sum := map[string]int64{}
+				writeWords(t, b, rand.New(rand.NewPCG(1, 2)), 500, sum)
+				for range 2 {
+					m := start(t, top, cfg)
+					time.Sleep(10 * time.Second)
+					assert.Zero(t, m.Stats().Restored)
+					m.stop()
+					time.Sleep(30 * time.Hour)
+				}
+				assert.Empty(t, log.lines("checkpoint not trusted"))
+				assert.Equal(t, sum, latest(t, b, "counts"))
+			})
+		})
+	}
 }

@@ -157,7 +157,7 @@ func (bs *Batches) formatError(size int) error {
 // skipUnreadable passes over the batch at the start, which out stands for with a record without
 // contents.
 func (bs *Batches) skipUnreadable(out *kafka.Batch, unreadable *kafka.UnreadableBatch) {
-	out.Next = unreadable.Last + 1
+	pass(out, bs.bytes)
 	out.Records = []kafka.Record{{Offset: max(unreadable.First, bs.position), Time: maxTime(bs.bytes)}}
 	out.Unreadable = unreadable
 	bs.bytes = bs.bytes[Size(bs.bytes):]
@@ -202,7 +202,7 @@ func (d *Decoder) decodeBatch(bs *Batches, out *kafka.Batch, batch []byte, claim
 	bs.beginAborted(last)
 	aborted := attrs&attrTransactional != 0 && attrs&attrControl == 0 && bs.activeAborted[producer]
 	if last < bs.position || aborted {
-		out.Next = max(out.Next, last+1)
+		pass(out, batch)
 		return nil
 	}
 	compression := Compression(attrs & attrCompression)
@@ -250,8 +250,20 @@ func (d *Decoder) decodeBatch(bs *Batches, out *kafka.Batch, batch []byte, claim
 	spent := d.maxBatchBytes - decompressed - r.budget
 	d.expanded += decompressed + spent
 	out.Bytes += len(records) + spent
-	out.Next = last + 1
+	pass(out, batch)
 	return nil
+}
+
+// pass moves out behind a batch, and counts the offsets that are not there: between batches, since compaction has
+// removed a batch as a whole, and in the batch, which has fewer records then than offsets.
+func pass(out *kafka.Batch, batch []byte) {
+	first, last := baseOffset(batch), lastOffset(batch)
+	if last < out.Next {
+		return
+	}
+	records := int64(max(int32(binary.BigEndian.Uint32(batch[countAt:])), 0))
+	out.Missing += max(first-out.Next, 0) + max(last+1-first-records, 0)
+	out.Next = last + 1
 }
 
 // decompress returns the records of a batch that says it has n. What takes more than is left of the

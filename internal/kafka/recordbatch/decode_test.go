@@ -39,14 +39,18 @@ func TestDecode_ReadsBatches(t *testing.T) {
 		bytes     []byte
 		want      []string
 		next      int64
+		missing   int64
 		partial   bool
 	}{
 		{name: "nothing", pos: 7, next: 7},
 		{name: "a batch that began before the position", pos: 11, bytes: batch(10, 3, 0, -1, "a", "b", "c"), want: []string{"b", "c"}, next: 13},
 		{name: "gaps of compaction inside, at the end and between", bytes: slices.Concat(batch(2, 5, 0, -1, "a", "b"), batch(20, 10, 0, -1, "c")),
-			want: []string{"a", "b", "c"}, next: 30},
-		{name: "a batch that compaction has left empty", pos: 5, bytes: batch(5, 10, 0, 1), next: 15},
+			want: []string{"a", "b", "c"}, next: 30, missing: 2 + 3 + 13 + 9},
+		{name: "a batch that compaction has left empty", pos: 5, bytes: batch(5, 10, 0, 1), next: 15, missing: 10},
 		{name: "a batch below the position", pos: 50, bytes: slices.Concat(batch(5, 10, 0, 1, "x"), batch(50, 1, 0, 1, "y")), want: []string{"y"}, next: 51},
+		{name: "nothing is missing where there are markers", pos: 3, committed: true,
+			bytes: slices.Concat(batch(3, 2, txn, 1, "a", "b"), batch(5, 1, marker, 1, batchtest.Commit), batch(6, 1, marker, 2, batchtest.Abort)), want: []string{"a", "b"}, next: 7},
+		{name: "a marker that compaction has left empty", pos: 3, bytes: slices.Concat(batch(3, 1, txn, 1, "a"), batch(4, 1, marker, 1)), want: []string{"a"}, next: 5, missing: 1},
 		{name: "the end is missing", bytes: slices.Concat(batch(0, 1, 0, -1, "a"), batch(1, 1, 0, -1, "b")[:68]), want: []string{"a"}, next: 1, partial: true},
 		{name: "less than a header", pos: 3, bytes: batch(3, 1, 0, -1, "b")[:9], next: 3, partial: true},
 		{name: "aborted and not", committed: true, aborted: []recordbatch.AbortedTransaction{{ProducerID: 2, FirstOffset: 5}, {ProducerID: 1, FirstOffset: 0}}, bytes: slices.Concat(
@@ -66,6 +70,7 @@ func TestDecode_ReadsBatches(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, append([]string{}, tt.want...), values(b.Records))
 			assert.Equal(t, tt.next, b.Next)
+			assert.Equal(t, tt.missing, b.Missing)
 			assert.Equal(t, tt.partial, bs.Partial())
 			assert.False(t, bs.More())
 		})

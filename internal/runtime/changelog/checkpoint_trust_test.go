@@ -15,10 +15,11 @@ func TestRestoreFrom_CheckpointTrust(t *testing.T) {
 	one, two := kafka.TopicID{1}, kafka.TopicID{2}
 	x := Bounds{ID: one, Start: 10, End: 100, DeleteRetention: 24 * time.Hour}
 	for name, c := range map[string]struct {
-		at   storage.Checkpoint
-		none bool
-		from int64
-		why  string
+		at    storage.Checkpoint
+		none  bool
+		from  int64
+		why   string
+		doubt bool
 	}{
 		"none":                       {none: true, from: 10},
 		"in the middle":              {at: storage.Checkpoint{TopicID: one, Offset: 50, Time: now}, from: 50},
@@ -31,12 +32,14 @@ func TestRestoreFrom_CheckpointTrust(t *testing.T) {
 		"another topic, same end":    {at: storage.Checkpoint{TopicID: two, Offset: 100, Time: now}, from: 10, why: "not the one of the checkpoint"},
 		"a broker without topic ids": {at: storage.Checkpoint{Offset: 50, Time: now}, from: 50},
 		"23 hours ago":               {at: storage.Checkpoint{TopicID: one, Offset: 50, Time: now.Add(-23 * time.Hour)}, from: 50},
-		"more than 23 hours ago":     {at: storage.Checkpoint{TopicID: one, Offset: 50, Time: now.Add(-23*time.Hour - time.Second)}, from: 10, why: "tombstones written since"},
+		"more than 23 hours ago":     {at: storage.Checkpoint{TopicID: one, Offset: 50, Time: now.Add(-23*time.Hour - time.Second)}, from: 50, why: "tombstones written since", doubt: true},
 		"an hour ahead":              {at: storage.Checkpoint{TopicID: one, Offset: 50, Time: now.Add(time.Hour)}, from: 50},
-		"more than an hour ahead":    {at: storage.Checkpoint{TopicID: one, Offset: 50, Time: now.Add(time.Hour + time.Second)}, from: 10, why: "clock has not reached"},
+		"more than an hour ahead":    {at: storage.Checkpoint{TopicID: one, Offset: 50, Time: now.Add(time.Hour + time.Second)}, from: 50, doubt: true, why: "clock has not reached"},
 		"at the end, a year ahead":   {at: storage.Checkpoint{TopicID: one, Offset: 100, Time: now.Add(9000 * time.Hour)}, from: 100},
 	} {
-		from, why := x.restoreFrom(c.at, !c.none, now)
+		from, distrust, doubt := x.restoreFrom(c.at, !c.none, now)
+		why := distrust + doubt
+		assert.Equal(t, c.doubt, doubt != "", name)
 		assert.Equal(t, c.from, from, name)
 		if c.why == "" {
 			assert.Empty(t, why, name)

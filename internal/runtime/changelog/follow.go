@@ -38,6 +38,7 @@ func (l *Log) Confirm(at time.Time) error {
 		return nil
 	}
 	c.Time = at
+	l.verification.asOf = at
 	if err := l.Engine.Restore(nil, c); err != nil {
 		return fmt.Errorf("store %q partition %d: %w", l.Store, l.Partition, err)
 	}

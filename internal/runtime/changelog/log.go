@@ -42,6 +42,8 @@ type Log struct {
 	changesBuffer   []storage.Change // of the batch that is being applied; reused
 	restoredOffsets []int64          // of the changes that are being restored; reused
 
+	verification verification
+
 	neededFrom int64 // records before it were not needed when the store was restored
 	end        int64 // after the last record that was acknowledged
 	queued     int   // records queued since the App began

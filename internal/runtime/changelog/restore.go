@@ -44,6 +44,8 @@ type Restorer struct {
 	Waiting func() (over func())
 }
 
+const distrusted = "millstream: checkpoint not trusted, restoring in full"
+
 // maxRestarts is how often a restore is attempted of a log that changes meanwhile.
 const maxRestarts = 3
 
@@ -56,6 +58,11 @@ func (r *Restorer) Restore(ctx context.Context, log *Log, bounds Bounds) error {
 	}
 	for try := 1; ; try++ {
 		err := r.restoreOnce(ctx, log, bounds)
+		var compacted *compactedError
+		if errors.As(err, &compacted) {
+			r.Logger.Warn(distrusted, "store", log.Store, "partition", log.Partition, "reason", compacted)
+			continue // once: the store has no checkpoint any more
+		}
 		var outOfRange *kafka.OffsetOutOfRange
 		if !errors.As(err, &outOfRange) {
 			return err
@@ -103,10 +110,14 @@ func (r *Restorer) restoreOnce(ctx context.Context, log *Log, bounds Bounds) err
 // the start of the log with an empty store.
 func (r *Restorer) begin(log *Log, bounds Bounds) (Progress, error) {
 	c, ok := log.Engine.Position()
-	from, distrust := bounds.restoreFrom(c, ok, time.Now())
+	began := time.Now()
+	from, distrust, doubt := bounds.restoreFrom(c, ok, began)
 	if distrust != "" {
-		r.Logger.Warn("millstream: checkpoint not trusted, restoring in full",
-			"store", log.Store, "partition", log.Partition, "reason", distrust)
+		r.Logger.Warn(distrusted, "store", log.Store, "partition", log.Partition, "reason", distrust)
+	}
+	log.verification = verification{asOf: c.Time, began: began, end: bounds.End, doubt: doubt}
+	if !ok || distrust != "" {
+		log.verification.asOf = began
 	}
 	// Without a checkpoint the file may have a part of a first flush. In either case, rows that were
 	// deleted since would stay.
@@ -193,7 +204,13 @@ func (l *Log) apply(b *kafka.Batch, end int64) (applied int, err error) {
 		return 0, fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
 	}
 	applied = len(l.changesBuffer)
-	if err := l.restore(l.changesBuffer, b, end, l.checkpoint(min(b.Next, end))); err != nil {
+	if err := l.verify(b); err != nil {
+		return 0, fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
+	}
+	next := min(b.Next, end)
+	l.noteRead(b, next)
+	checkpoint := storage.Checkpoint{TopicID: l.ID, Offset: next, Time: l.verification.asOf}
+	if err := l.restore(l.changesBuffer, b, end, checkpoint); err != nil {
 		return 0, fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
 	}
 	// It would keep the bytes of the batch in memory, until the next one comes.
