@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/millstream-go/millstream/internal/kafka"
 )
 
 const lateEnd = "end of a transaction carried out after its answer"
@@ -21,6 +23,12 @@ const endedForDead = "transaction of a dead process ended by another"
 
 // maxLate is how much later than its answer the end of a transaction is carried out, at most.
 const maxLate = 200 * time.Millisecond
+
+// lateness draws up to maxLate, and mostly less: while a transaction ends, the Apps ask again and again, which is what a history costs.
+func lateness(r *rand.Rand) time.Duration {
+	x := r.Float64()
+	return time.Duration(x * x * float64(maxLate))
+}
 
 // lateEnds has coordinators answer the end of a transaction before it is carried out, as Kafka's do: its markers, and its offsets, come
 // later, whatever becomes of who has asked for it. Until then other requests of its transactional id are answered with
@@ -34,15 +42,20 @@ type lateEnds struct {
 	mu       sync.Mutex
 	r        *rand.Rand
 	off      bool
-	underWay map[string]bool // ids whose end was answered, and is not carried out
-	carrying map[string]bool // those of which the end is on its way to the broker: whether it is a commit
-	looked   map[ending]bool // whether the transaction is open
+	underWay map[string]bool                   // ids whose end was answered, and is not carried out
+	carrying map[string]bool                   // those of which the end is on its way to the broker: whether it is a commit
+	looked   map[ending]*transaction           // nil: it is not open
+	offsets  map[string][]kafka.TopicPartition // of which inputs the open transaction of an id has offsets
 }
 
+// transaction is one that is open.
+type transaction struct{ partitions, offsets []kafka.TopicPartition }
+
 func newLateEnds(w *world, seed uint64) *lateEnds {
-	l := &lateEnds{w: w, r: rand.New(rand.NewPCG(seed, 2)), underWay: map[string]bool{}, carrying: map[string]bool{}, looked: map[ending]bool{}}
+	l := &lateEnds{w: w, r: rand.New(rand.NewPCG(seed, 2)), underWay: map[string]bool{}, carrying: map[string]bool{},
+		looked: map[ending]*transaction{}, offsets: map[string][]kafka.TopicPartition{}}
 	l.net = newNetwork(w, 0)
-	l.net.traps = &traps{} // its requests are not to fail
+	l.net.traps, l.net.markers = &traps{}, nil // its requests are not to fail
 	var err error
 	// As what it stands for: from version 5 on, the end of a transaction raises the epoch.
 	l.client, err = kgo.NewClient(kgo.SeedBrokers(w.b.Brokers()...), kgo.Dialer(l.net.dial), kgo.DisableClientMetrics(),
@@ -56,6 +69,17 @@ func newLateEnds(w *world, seed uint64) *lateEnds {
 func (l *lateEnds) install() {
 	for key, f := range map[kmsg.Key]func(kmsg.Request) kmsg.Response{
 		kmsg.EndTxn: l.end,
+		kmsg.TxnOffsetCommit: func(r kmsg.Request) kmsg.Response {
+			req := r.(*kmsg.TxnOffsetCommitRequest)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			for _, t := range req.Topics {
+				for _, p := range t.Partitions {
+					l.offsets[req.TransactionalID] = append(l.offsets[req.TransactionalID], kafka.TopicPartition{Topic: t.Topic, Partition: p.Partition})
+				}
+			}
+			return nil
+		},
 		kmsg.AddPartitionsToTxn: func(r kmsg.Request) kmsg.Response {
 			req := r.(*kmsg.AddPartitionsToTxnRequest)
 			if !l.concurrent(req.TransactionalID) {
@@ -142,22 +166,26 @@ func (l *lateEnds) end(r kmsg.Request) kmsg.Response {
 	again := kmsg.NewPtrEndTxnRequest()
 	again.TransactionalID, again.ProducerID, again.ProducerEpoch, again.Commit = req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit
 	one := ending{req.TransactionalID, req.ProducerID, req.ProducerEpoch}
-	switch ongoing, known := l.looked[one]; {
+	switch open, known := l.looked[one]; {
 	case !known:
 		l.under.Go(func() {
-			ongoing := l.ongoing(again)
+			open := l.ongoing(again)
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.looked[one] = ongoing
+			l.looked[one] = open
 		})
-	case !ongoing:
+	case open == nil:
 		delete(l.looked, one)
 		return nil
 	default:
 		delete(l.looked, one)
 		l.underWay[req.TransactionalID] = true
-		late := time.Duration(l.r.Int64N(int64(maxLate)))
-		l.under.Go(func() { l.carryOut(again, late) })
+		if req.Commit {
+			open.offsets = l.offsets[req.TransactionalID]
+		}
+		delete(l.offsets, req.TransactionalID)
+		late := lateness(l.r)
+		l.under.Go(func() { l.carryOut(again, late, open) })
 		l.w.tookEffect(lateEnd)
 		resp.ErrorCode = 0
 	}
@@ -171,33 +199,46 @@ type ending struct {
 	epoch    int16
 }
 
-// ongoing reports whether the transaction that a request is to end is open, and not about to time out.
-func (l *lateEnds) ongoing(req *kmsg.EndTxnRequest) bool {
+// ongoing returns the transaction that a request is to end; nil when it is not open, or about to time out.
+func (l *lateEnds) ongoing(req *kmsg.EndTxnRequest) *transaction {
 	ctx, cancel := context.WithTimeout(l.w.ctx, time.Second)
 	defer cancel()
 	describe := kmsg.NewPtrDescribeTransactionsRequest()
 	describe.TransactionalIDs = []string{req.TransactionalID}
 	resp, err := describe.RequestWith(ctx, l.client)
 	if err != nil || len(resp.TransactionStates) != 1 {
-		return false
+		return nil
 	}
 	s := resp.TransactionStates[0]
 	ends := time.UnixMilli(s.StartTimestamp).Add(time.Duration(s.TimeoutMillis) * time.Millisecond)
-	return s.ErrorCode == 0 && s.State == "Ongoing" && s.ProducerID == req.ProducerID && s.ProducerEpoch == req.ProducerEpoch &&
-		time.Until(ends) > 2*time.Second
+	if s.ErrorCode != 0 || s.State != "Ongoing" || s.ProducerID != req.ProducerID || s.ProducerEpoch != req.ProducerEpoch ||
+		time.Until(ends) < 2*time.Second {
+		return nil
+	}
+	open := &transaction{}
+	for _, t := range s.Topics {
+		for _, p := range t.Partitions {
+			open.partitions = append(open.partitions, kafka.TopicPartition{Topic: t.Topic, Partition: p})
+		}
+	}
+	return open
 }
 
-// carryOut ends a transaction, however often that takes.
-func (l *lateEnds) carryOut(req *kmsg.EndTxnRequest, late time.Duration) {
+// carryOut ends a transaction, however often that takes. Its end is over when the last of its markers can be seen.
+func (l *lateEnds) carryOut(req *kmsg.EndTxnRequest, late time.Duration, open *transaction) {
 	pass(late)
+	over := l.w.markers.delay(open)
 	l.mu.Lock()
 	l.carrying[req.TransactionalID] = req.Commit
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.underWay, req.TransactionalID)
 		delete(l.carrying, req.TransactionalID)
+		l.mu.Unlock()
+		pass(time.Until(over))
+		l.mu.Lock()
+		delete(l.underWay, req.TransactionalID)
+		l.mu.Unlock()
 	}()
 	for l.w.ctx.Err() == nil {
 		resp, err := req.RequestWith(l.w.ctx, l.client)

@@ -165,7 +165,7 @@ func kinds(g millstream.Guarantee) []string {
 	out := []string{string(join_), string(leave), string(zombie), string(brokerAway), string(clusterRestart), string(leaderMove),
 		string(coordinators), string(broken), string(slow), string(compaction)}
 	if g == millstream.ExactlyOnce {
-		out = append(out, lateEnd)
+		out = append(out, lateEnd, lateMarker)
 	}
 	for _, b := range backs {
 		out = append(out, "kill, back on "+string(b), "crash, back on "+string(b))

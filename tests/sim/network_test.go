@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"io"
@@ -14,20 +15,22 @@ import (
 
 // network is what one process reaches the brokers through: it can be slow, frozen, interrupted or closed permanently.
 type network struct {
-	under broker.Dialer
-	traps *traps
+	under   broker.Dialer
+	traps   *traps
+	markers *markers // nil: those of a transaction come all at once
 
 	mu      sync.Mutex // never held while waiting
 	wires   map[*wire]bool
 	latency time.Duration
 	gate    chan struct{} // closed: what is sent passes
+	thaw    func()        // closes it
 	dead    bool
 }
 
 func newNetwork(w *world, latency time.Duration) *network {
 	open := make(chan struct{})
 	close(open)
-	return &network{under: w.b.Dialer(), traps: &w.traps, wires: map[*wire]bool{}, latency: latency, gate: open}
+	return &network{under: w.b.Dialer(), traps: &w.traps, markers: w.markers, wires: map[*wire]bool{}, latency: latency, gate: open, thaw: func() {}}
 }
 
 // dial has the type of Config.Dialer.
@@ -44,7 +47,7 @@ func (n *network) dial(ctx context.Context, proto, address string) (net.Conn, er
 		return nil, err
 	}
 	near, app := net.Pipe()
-	x := &wire{n: n, near: near, far: under, up: newPipe(), down: newPipe()}
+	x := &wire{n: n, near: newBuffered(near), far: newBuffered(under), up: newPipe(), down: newPipe()}
 	x.port, _ = strconv.Atoi(port)
 	n.mu.Lock()
 	dead := n.dead
@@ -58,8 +61,19 @@ func (n *network) dial(ctx context.Context, proto, address string) (net.Conn, er
 	go x.send()
 	go x.hear()
 	go x.deliver()
-	return app, nil
+	return newBuffered(app), nil
 }
+
+// buffered reads from a connection what there is. On a pipe in memory whoever writes waits for whoever reads, and frames are read in
+// two parts, of which each would be such a meeting.
+type buffered struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func newBuffered(c net.Conn) *buffered { return &buffered{c, bufio.NewReaderSize(c, 2<<10)} }
+
+func (b *buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
 func (n *network) isDead() bool {
 	n.mu.Lock()
@@ -71,8 +85,10 @@ func (n *network) isDead() bool {
 func (n *network) kill() {
 	n.mu.Lock()
 	n.dead = true
+	thaw := n.thaw
 	n.mu.Unlock()
 	n.interrupt(0)
+	thaw() // answers on a wire whose App has closed it wait, too
 }
 
 // interrupt breaks the connections to a port; to all when it is 0. What is on its way is lost.
@@ -97,8 +113,8 @@ func (n *network) freeze() (thaw func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	gate := make(chan struct{})
-	n.gate = gate
-	return func() { close(gate) }
+	n.gate, n.thaw = gate, sync.OnceFunc(func() { close(gate) })
+	return n.thaw
 }
 
 func (n *network) slow(latency time.Duration) {
@@ -141,7 +157,8 @@ type wire struct {
 	up, down  *pipe
 
 	mu   sync.Mutex
-	lose map[uint32]bool // correlation ids of requests whose answers are to be lost
+	lose map[uint32]bool    // correlation ids of requests whose answers are to be lost
+	asks map[uint32]inquiry // and of those whose answers depend on markers
 }
 
 // cut breaks the wire at once.
@@ -152,7 +169,7 @@ func (x *wire) cut() {
 	_ = x.far.Close()
 }
 
-// forget is called when a direction has ended.
+// forget is called when nothing comes to the App any more.
 func (x *wire) forget() {
 	x.n.mu.Lock()
 	defer x.n.mu.Unlock()
@@ -180,13 +197,29 @@ func (x *wire) listen() {
 			x.lose[binary.BigEndian.Uint32(f[8:])] = true
 			x.mu.Unlock()
 		}
+		if x.n.markers != nil {
+			x.inquire(f)
+		}
 		x.up.put(f)
 	}
 }
 
+// inquire notes a request whose answer depends on markers.
+func (x *wire) inquire(f []byte) {
+	asks, is := inquiryOf(f)
+	if !is {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.asks == nil {
+		x.asks = map[uint32]inquiry{}
+	}
+	x.asks[binary.BigEndian.Uint32(f[8:])] = asks
+}
+
 // send takes them to the broker. What was written before the App closed its end still arrives.
 func (x *wire) send() {
-	defer x.forget()
 	defer x.far.Close()
 	for p, ok := x.up.next(); ok; p, ok = x.up.next() {
 		if !x.n.passes(p.sent, x.up.over) {
@@ -207,12 +240,18 @@ func (x *wire) hear() {
 			return
 		}
 		x.mu.Lock()
-		lost := x.lose[binary.BigEndian.Uint32(f[4:])]
+		id := binary.BigEndian.Uint32(f[4:])
+		lost := x.lose[id]
+		asks, is := x.asks[id]
+		delete(x.asks, id)
 		x.mu.Unlock()
 		if lost {
 			x.forget()
 			x.cut()
 			return
+		}
+		if is {
+			f = x.n.markers.answer(asks, f, x.down.over)
 		}
 		x.down.put(f)
 	}
@@ -220,6 +259,7 @@ func (x *wire) hear() {
 
 // deliver takes them to the App.
 func (x *wire) deliver() {
+	defer x.forget() // the other direction has ended before, or ends now
 	defer x.near.Close()
 	for p, ok := x.down.next(); ok; p, ok = x.down.next() {
 		if !x.n.passes(p.sent, x.down.over) {

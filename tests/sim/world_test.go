@@ -57,6 +57,7 @@ type world struct {
 	up       chan struct{} // capacity 1: held while the brokers restart, and by whoever asks them beside the history's goroutine
 	feeder   *feeder
 	late     *lateEnds // nil: transactions end when the brokers answer
+	markers  *markers  // nil with it
 	ledger   *ledger
 	traps    traps
 	crash    *crash
@@ -108,6 +109,7 @@ func newWorld(t *testing.T, p plan, dir string) *world {
 	require.NoError(t, err)
 	w.feeder = newFeeder(w)
 	if p.guarantee == millstream.ExactlyOnce && p.seed%3 > 0 {
+		w.markers = newMarkers(w, p.seed)
 		w.late = newLateEnds(w, p.seed)
 	}
 	return w
