@@ -99,6 +99,34 @@ const (
 	standbyEnd
 )
 
+// The points of tasks that begin again in memory where they have committed.
+const (
+	// RewindUndone: the stores have undone what has not settled; the transaction is not aborted.
+	RewindUndone Point = 401 + iota
+	// RewindAborted: the transaction is aborted, and the tasks have not begun again.
+	RewindAborted
+	// RewindDone: the tasks have begun again.
+	RewindDone
+
+	rewindEnd
+)
+
+// The points of members that end what a dead process has left open.
+const (
+	// AbandonedFound: a transaction is known to be that of a dead process; nothing is done about it.
+	AbandonedFound Point = 501 + iota
+	// AbandonedEnded: it is aborted.
+	AbandonedEnded
+
+	abandonedEnd
+)
+
+// RewindPoints returns the points that an App passes only where a transaction is given up.
+func RewindPoints() []Point { return []Point{RewindUndone, RewindAborted, RewindDone} }
+
+// AbandonedPoints returns the points that an App passes only after another process has died with an open transaction.
+func AbandonedPoints() []Point { return []Point{AbandonedFound, AbandonedEnded} }
+
 // StandbyPoints returns the points that only an App passes that has standbys.
 func StandbyPoints() []Point { return []Point{StandbyHalf, PromotionBegin, PromotionDone} }
 
@@ -141,6 +169,10 @@ var storeNames = [...]string{
 
 var standbyNames = [...]string{"standby: half", "promotion: begin", "promotion: done"}
 
+var rewindNames = [...]string{"rewind: undone", "rewind: aborted", "rewind: done"}
+
+var abandonedNames = [...]string{"abandoned transaction: found", "abandoned transaction: ended"}
+
 var transactionNames = [...]string{"transaction: id taken", "transaction: offsets accepted", "transaction: stop"}
 
 // String returns the name of the point, as in the summary of a simulation.
@@ -153,6 +185,12 @@ func (p Point) String() string {
 	}
 	if p >= StandbyHalf && p < standbyEnd {
 		return standbyNames[p-StandbyHalf]
+	}
+	if p >= RewindUndone && p < rewindEnd {
+		return rewindNames[p-RewindUndone]
+	}
+	if p >= AbandonedFound && p < abandonedEnd {
+		return abandonedNames[p-AbandonedFound]
 	}
 	if p < StartPositions || p >= end {
 		return fmt.Sprintf("point %d", int(p))

@@ -2,6 +2,7 @@ package crashpoint_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -21,7 +22,8 @@ func TestHook_FromContext(t *testing.T) {
 
 func TestPoint_Names(t *testing.T) {
 	seen := map[string]bool{}
-	for _, p := range crashpoint.Points() {
+	for _, p := range slices.Concat(crashpoint.Points(), crashpoint.TransactionPoints(), crashpoint.StandbyPoints(),
+		crashpoint.RewindPoints(), crashpoint.AbandonedPoints()) {
 		assert.NotEmpty(t, p.String())
 		assert.False(t, seen[p.String()], "%v twice", p)
 		seen[p.String()] = true

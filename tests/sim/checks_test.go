@@ -51,6 +51,9 @@ func (w *world) judge() {
 		w.judgeGlobal(m)
 	}
 	w.judgeEvents(folded)
+	if w.reader != nil {
+		w.reader.judge()
+	}
 	w.judgeProfiles(folded["profiles"])
 	w.judgeOutput(folded["tally"])
 	w.judgeHeld(folded)
@@ -380,6 +383,11 @@ func (w *world) judgeEvents(stores map[string]map[int32]rows) {
 	l := w.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for id := range l.aborted {
+		if l.sourced[id] > 0 {
+			w.fail("aborted", "%s was delivered %d times, and never committed", id, l.sourced[id])
+		}
+	}
 	for id := range l.acked {
 		for _, n := range []struct {
 			what, of        string

@@ -56,7 +56,50 @@ func (w *world) step(s step) {
 		w.tookEffect(string(s.kind))
 	case request:
 		w.request(s)
+	case strangers:
+		w.stranger(s)
+	case pauses:
+		w.pauses(s)
+	case failures:
+		w.taskFailures(s)
 	}
+}
+
+// pauses has an App pause, or its second sub-topology.
+func (w *world) pauses(s step) {
+	if len(w.live) == 0 {
+		return
+	}
+	p := w.any()
+	w.disturb()
+	if w.r.IntN(2) == 0 {
+		p.Pause()
+		pass(s.away)
+		p.Resume()
+	} else {
+		require.NoError(w.t, p.PauseSubtopologies(1))
+		pass(s.away)
+		require.NoError(w.t, p.ResumeSubtopologies(1))
+	}
+	pass(time.Second)
+	w.undisturb()
+	w.tookEffect(string(pauses))
+}
+
+// taskFailures has functions of the topology fail. Their tasks are restarted.
+func (w *world) taskFailures(s step) {
+	w.gaveUp("a task has failed")
+	w.disturb()
+	w.failCalls(s.n)
+	w.some(5 * time.Second)
+	w.undisturb()
+}
+
+// failCalls has the next n calls of functions of the topology fail.
+func (w *world) failCalls(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.toFail = n
 }
 
 func (w *world) topics() []string {
@@ -196,6 +239,22 @@ func (w *world) crashAt(s step) {
 		if s.point != crashpoint.StandbyHalf {
 			w.any().cancel()
 		}
+	case crashpoint.RewindUndone, crashpoint.RewindAborted, crashpoint.RewindDone:
+		w.gaveUp("a task has failed")
+		w.crash.arm(s.point, 1)
+		w.failCalls(1)
+	case crashpoint.AbandonedFound, crashpoint.AbandonedEnded:
+		for len(w.live) < 2 {
+			w.start(w.idle())
+			pass(5 * time.Second)
+		}
+		w.crash.arm(crashpoint.OffsetsAccepted, 1)
+		left := w.victim()
+		if left == nil {
+			return
+		}
+		defer func() { w.start(left.m) }()
+		w.crash.arm(s.point, 1)
 	case crashpoint.StopSettled, crashpoint.AbortOpen:
 		w.crash.arm(s.point, 1)
 		w.any().cancel()
@@ -207,6 +266,18 @@ func (w *world) crashAt(s step) {
 
 // deathAt waits until a process has died at the point that is armed, and has it come back.
 func (w *world) deathAt(s step) {
+	p := w.victim()
+	if p == nil {
+		return
+	}
+	if w.comeBack(p, s) {
+		w.tookEffect("crash, back on " + string(s.back))
+	}
+	w.tookEffect("crash at " + s.point.String())
+}
+
+// victim waits until a process has died at the point that is armed; nil: none has.
+func (w *world) victim() *process {
 	var p *process
 	select {
 	case p = <-w.crash.victim:
@@ -214,7 +285,7 @@ func (w *world) deathAt(s step) {
 		if w.crash.disarm() {
 			w.note("nobody came to the point")
 			w.removeEnded()
-			return
+			return nil
 		}
 		p = <-w.crash.victim
 	}
@@ -223,10 +294,7 @@ func (w *world) deathAt(s step) {
 	w.forget(p)
 	w.judgeDead(p.m)
 	w.removeEnded()
-	if w.comeBack(p, s) {
-		w.tookEffect("crash, back on " + string(s.back))
-	}
-	w.tookEffect("crash at " + s.point.String())
+	return p
 }
 
 // removeEnded forgets processes that were asked to stop and have.
@@ -277,9 +345,8 @@ func (w *world) brokerAway(s step) {
 	node := w.r.IntN(brokers)
 	w.disturb()
 	require.NoError(w.t, w.b.Cluster().RemoveNode(int32(node)))
-	w.feeder.net.interrupt(firstPort + node)
-	if w.late != nil {
-		w.late.net.interrupt(firstPort + node)
+	for _, net := range w.outside {
+		net.interrupt(firstPort + node)
 	}
 	for _, p := range w.live {
 		p.net.interrupt(firstPort + node)
@@ -295,6 +362,7 @@ func (w *world) brokerAway(s step) {
 // clusterRestart stops all brokers and starts them again. Who is a member of which group is forgotten.
 func (w *world) clusterRestart() {
 	w.gaveUp("the brokers have forgotten who is a member")
+	w.strangersUnder.Wait()
 	w.disturb()
 	w.feeder.halt()
 	if w.late != nil {
@@ -382,7 +450,7 @@ func (w *world) failing(s step) (hits func() int, end func()) {
 		w.traps.set(int16(s.cell.key), s.cell.loss, s.n)
 		return w.traps.hit, func() { w.traps.clear() }
 	}
-	f := kfake.Fault{Keys: []kmsg.Key{s.cell.key}, Err: s.cell.err, Count: s.n, TopLevel: slices.Contains(topLevel, s.cell.key)}
+	f := kfake.Fault{Keys: []kmsg.Key{s.cell.key}, Err: s.cell.err, Count: s.n, TopLevel: slices.Contains(topLevel, s.cell.key), When: notOfReader}
 	fs := []kfake.Fault{f}
 	if s.cell.key == kmsg.Produce { // not those of the feeder
 		fs = nil

@@ -163,7 +163,8 @@ func (s *summary) add(counts map[string]int) {
 // kinds are all faults that a run has to meet.
 func kinds(g millstream.Guarantee) []string {
 	out := []string{string(join_), string(leave), string(zombie), string(brokerAway), string(clusterRestart), string(leaderMove),
-		string(coordinators), string(broken), string(slow), string(compaction)}
+		string(coordinators), string(broken), string(slow), string(compaction), string(pauses), string(failures), commits.String(),
+		aborts.String(), timesOut.String()}
 	if g == millstream.ExactlyOnce {
 		out = append(out, lateEnd, lateMarker)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream"
+	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/runtime/statedir"
 )
@@ -55,8 +56,13 @@ func (w *world) start(m *machine) *process {
 		died: make(chan struct{}), done: make(chan struct{}), since: map[string]time.Time{},
 	}
 	standbys, acceptableLag := w.plan.standbys()
+	instance := ""
+	if w.plan.static() {
+		instance = m.name
+	}
 	app, err := millstream.New(p.build(), millstream.Config{
-		Standbys: standbys, AcceptableLag: acceptableLag,
+		Standbys: standbys, AcceptableLag: acceptableLag, InstanceID: instance,
+		OnTaskError:   failure.RestartTask(100, time.Minute).Backoff(100*time.Millisecond, time.Second),
 		ApplicationID: application, Brokers: w.b.Brokers(), Dialer: p.net.dial, StateDir: m.dir, ClientID: p.name,
 		Workers: w.workers, Guarantee: w.plan.guarantee, CommitInterval: w.commitInterval, SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeatInterval,
 		RebalanceTimeout: 15 * time.Second, MemoryBudget: 2 << 20, Logger: slog.New(&journal{p: p}),
@@ -158,8 +164,27 @@ func (p *process) punctual(sub int, part int32, since time.Time, ok bool) {
 	if p.w.plan.guarantee == millstream.ExactlyOnce && sub > 0 && waited < sessionTimeout+heartbeatInterval+2*time.Second {
 		return
 	}
+	if sub == 0 && p.w.strangerSince(since) {
+		return
+	}
 	if is && running.Before(since) && !p.net.isDead() && !p.w.disturbed(since) {
 		p.w.fail("pause", "%s kept task %s, and let a record wait for %v", p.name, id, waited)
+	}
+}
+
+// mayFail panics where a function of the topology is to fail. Called by workers.
+func (p *process) mayFail() {
+	w := p.w
+	w.mu.Lock()
+	fails := w.toFail > 0 && !p.dead.Load()
+	if fails {
+		w.toFail--
+	}
+	w.mu.Unlock()
+	if fails {
+		w.tookEffect(string(failures))
+		w.note("a function of %s fails", p.name)
+		panic("a function of the history fails")
 	}
 }
 

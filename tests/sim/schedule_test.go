@@ -42,6 +42,9 @@ const (
 	slow           kind = "slow network"
 	compaction     kind = "compaction"
 	request        kind = "request"
+	strangers      kind = "stranger with an open transaction"
+	pauses         kind = "pause"
+	failures       kind = "functions fail"
 	calm           kind = "" // nothing
 )
 
@@ -96,7 +99,7 @@ func (s step) String() string {
 		text += fmt.Sprintf(" at %v (%d), the %d. time, back after %v on %s", s.point, s.point, s.nth, s.away, s.back)
 	case request:
 		text += fmt.Sprintf(" %v, %d times", s.cell, s.n)
-	case zombie, brokerAway, slow:
+	case zombie, brokerAway, slow, strangers, pauses:
 		text += fmt.Sprintf(" for %v", s.away)
 	}
 	return fmt.Sprintf("after %v: %s", s.after, text)
@@ -105,7 +108,7 @@ func (s step) String() string {
 func (p plan) String() string {
 	var b strings.Builder
 	number, lag := p.standbys()
-	fmt.Fprintf(&b, "seed %d, %v, gentle %t, standbys %d, acceptable lag %d, opening: %v\n", p.seed, p.guarantee, p.gentle,
+	fmt.Fprintf(&b, "seed %d, %v, gentle %t, static members %t, standbys %d, acceptable lag %d, opening: %v\n", p.seed, p.guarantee, p.gentle, p.static(),
 		number, lag, p.opening)
 	for _, s := range p.steps {
 		fmt.Fprintln(&b, s)
@@ -124,8 +127,8 @@ func (p plan) needsCopies() bool {
 }
 
 var (
-	gentleKinds = []kind{join_, leave, brokerAway, leaderMove, coordinators, broken, slow, compaction}
-	harshKinds  = []kind{kill, zombie, kill, clusterRestart, kill, zombie}
+	gentleKinds = []kind{join_, leave, brokerAway, leaderMove, coordinators, broken, slow, compaction, strangers, pauses}
+	harshKinds  = []kind{kill, zombie, failures, kill, clusterRestart, kill, zombie}
 	backs       = []back{same, empty, older}
 
 	// openings can happen only when the application starts for the first time.
@@ -214,7 +217,7 @@ func cells(key kmsg.Key, errs ...*kerr.Error) []step {
 func allPoints(g millstream.Guarantee) []crashpoint.Point {
 	all := append(crashpoint.Points(), crashpoint.StandbyPoints()...)
 	if g == millstream.ExactlyOnce {
-		return append(all, crashpoint.TransactionPoints()...)
+		return slices.Concat(all, crashpoint.TransactionPoints(), crashpoint.RewindPoints(), crashpoint.AbandonedPoints())
 	}
 	return all
 }
@@ -232,6 +235,9 @@ func (p plan) standbys() (number int, acceptableLag int64) {
 	}
 	return number, acceptableLag
 }
+
+// static reports whether the Apps of a history are static members.
+func (p plan) static() bool { return p.seed/5%5 == 4 }
 
 // points are the crash points that any history can meet.
 func points(g millstream.Guarantee) []crashpoint.Point {
@@ -271,6 +277,9 @@ func newPlan(seed uint64, guarantee millstream.Guarantee) plan {
 		if h%4 < 2 {
 			p.opening = openings[h%4]
 		}
+		if h%3 == 0 {
+			p.steps = append(p.steps, step{kind: strangers})
+		}
 	}
 	if p.opening.kind == crashed && p.opening.back == "" {
 		p.opening.back = []back{same, empty}[r.IntN(2)]
@@ -301,7 +310,9 @@ func (s *step) draw(r *rand.Rand) {
 	case zombie:
 		s.away = sessionTimeout + time.Duration(500+r.IntN(5000))*time.Millisecond
 		s.silent = r.IntN(3) > 0
-	case brokerAway, slow:
+	case strangers:
+		s.away = time.Duration(500+r.IntN(8000)) * time.Millisecond
+	case brokerAway, slow, pauses:
 		s.away = time.Duration(500+r.IntN(3000)) * time.Millisecond
 	case kill, crashed:
 		s.away = time.Duration(r.IntN(9000)) * time.Millisecond

@@ -253,7 +253,9 @@ type ledger struct {
 	mu       sync.Mutex
 	acked    map[string]time.Time // events, by id: when they were acknowledged
 	rows     map[string][]byte    // profiles: the last value; nil: deleted
+	aborted  map[string]bool      // events of transactions that were not committed
 	sourced  map[string]int       // how often each event was delivered to the first sub-topology
+	sources  map[string]place     // where it was read
 	sentAt   map[string]time.Time // when the last time was
 	counted  map[string]int       // to the second one
 	echoed   map[string]int       // how often its echo was delivered
@@ -266,7 +268,7 @@ type place struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{acked: map[string]time.Time{}, rows: map[string][]byte{}, sourced: map[string]int{}, sentAt: map[string]time.Time{},
+	return &ledger{acked: map[string]time.Time{}, rows: map[string][]byte{}, aborted: map[string]bool{}, sourced: map[string]int{}, sources: map[string]place{}, sentAt: map[string]time.Time{},
 		counted: map[string]int{}, echoed: map[string]int{}, repeated: map[string]map[place]bool{}}
 }
 
@@ -278,6 +280,15 @@ func (l *ledger) accepted(ids []string) {
 	}
 }
 
+// abort notes events that are not to be processed.
+func (l *ledger) abort(ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		l.aborted[id] = true
+	}
+}
+
 func (l *ledger) row(user string, value []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -286,10 +297,11 @@ func (l *ledger) row(user string, value []byte) {
 
 // source notes a delivery to the first sub-topology, and returns since when the record waited; ok is false for one that is not the first
 // delivery.
-func (l *ledger) source(id string) (since time.Time, ok bool) {
+func (l *ledger) source(id string, at place) (since time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sourced[id]++
+	l.sources[id] = at
 	l.sentAt[id] = time.Now()
 	since, acked := l.acked[id]
 	return since, acked && l.sourced[id] == 1
@@ -309,8 +321,10 @@ func (l *ledger) count(id string, at place) (since time.Time, ok bool) {
 
 // delivered is called with each event, on the goroutine of the worker.
 func (p *process) delivered(r stream.Record[string, string]) {
-	since, ok := p.w.ledger.source(idOf(r.Value))
-	p.punctual(0, r.Source().Partition, since, ok)
+	p.mayFail()
+	at := r.Source()
+	since, ok := p.w.ledger.source(idOf(r.Value), place{at.Partition, at.Offset})
+	p.punctual(0, at.Partition, since, ok)
 }
 
 func (p *process) echoed(r stream.Record[string, string]) {
@@ -321,6 +335,7 @@ func (p *process) echoed(r stream.Record[string, string]) {
 }
 
 func (p *process) counted(r stream.Record[string, string]) {
+	p.mayFail()
 	at := r.Source()
 	since, ok := p.w.ledger.count(idOf(r.Value), place{at.Partition, at.Offset})
 	p.punctual(1, at.Partition, since, ok)

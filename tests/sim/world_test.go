@@ -56,31 +56,38 @@ type world struct {
 	b        *broker.Broker
 	up       chan struct{} // capacity 1: held while the brokers restart, and by whoever asks them beside the history's goroutine
 	feeder   *feeder
-	late     *lateEnds // nil: transactions end when the brokers answer
-	markers  *markers  // nil with it
+	reader   *reader
+	late     *lateEnds  // nil: transactions end when the brokers answer
+	markers  *markers   // nil with it
+	outside  []*network // of those that are no Apps
 	ledger   *ledger
 	traps    traps
 	crash    *crash
 	machines []*machine
 	live     []*process // those that are to run
 	// endRequests ends the failing of requests, if there is any.
-	endRequests func()
-	all         []*process
+	endRequests    func()
+	strangers      int
+	strangersUnder sync.WaitGroup
+	all            []*process
 
-	mu           sync.Mutex // guards what follows
-	failures     []failure
-	notes        []string  // the schedule as it went
-	journal      []string  // what the Apps logged, and the notes
-	given        string    // why an epoch was given up; empty: none was
-	stale        bool      // outputs may have what a zombie wrote late
-	calm         time.Time // from when on, if there are no disturbances
-	disturbances int
-	counts       map[string]int // faults that took effect
-	deaths       map[string]time.Time
+	mu             sync.Mutex // guards what follows
+	failures       []finding
+	notes          []string  // the schedule as it went
+	journal        []string  // what the Apps logged, and the notes
+	given          string    // why an epoch was given up; empty: none was
+	stale          bool      // outputs may have what a zombie wrote late
+	calm           time.Time // from when on, if there are no disturbances
+	disturbances   int
+	strangersNow   int            // whose transactions are open
+	strangersUntil time.Time      // when the last one may still have held up something
+	toFail         int            // calls of functions of the topology that are to fail
+	counts         map[string]int // faults that took effect
+	deaths         map[string]time.Time
 }
 
-// failure is a finding of the oracle.
-type failure struct{ check, text string }
+// finding is one of the oracle.
+type finding struct{ check, text string }
 
 func newWorld(t *testing.T, p plan, dir string) *world {
 	r := rand.New(rand.NewPCG(p.seed, 1))
@@ -111,6 +118,11 @@ func newWorld(t *testing.T, p plan, dir string) *world {
 	if p.guarantee == millstream.ExactlyOnce && p.seed%3 > 0 {
 		w.markers = newMarkers(w, p.seed)
 		w.late = newLateEnds(w, p.seed)
+		w.outside = append(w.outside, w.late.net)
+	}
+	w.outside = append(w.outside, w.feeder.net)
+	if p.guarantee == millstream.ExactlyOnce {
+		w.reader = newReader(w)
 	}
 	return w
 }
@@ -126,7 +138,11 @@ func (w *world) bury() {
 		}
 		p.wait()
 	}
+	w.strangersUnder.Wait()
 	w.feeder.client.Close()
+	if w.reader != nil {
+		w.reader.close()
+	}
 	if w.late != nil {
 		w.late.close()
 	}
@@ -192,7 +208,7 @@ func (w *world) log(line string) {
 func (w *world) fail(check, format string, args ...any) {
 	w.mu.Lock()
 	if len(w.failures) < 20 {
-		w.failures = append(w.failures, failure{check, fmt.Sprintf(format, args...)})
+		w.failures = append(w.failures, finding{check, fmt.Sprintf(format, args...)})
 	}
 	w.mu.Unlock()
 	w.note("FAILED %s: %s", check, fmt.Sprintf(format, args...))
@@ -297,6 +313,9 @@ func (w *world) expire() {
 func (w *world) expired() []string {
 	w.up <- struct{}{}
 	info := w.b.Cluster().GroupInfo(application)
+	if w.reader != nil {
+		w.reader.follow(info)
+	}
 	<-w.up
 	if info == nil {
 		return nil
@@ -315,6 +334,7 @@ func (w *world) expired() []string {
 // rest heals everything, lets the Apps come to rest, writes once more to every partition, and stops them.
 func (w *world) rest() bool {
 	w.endRequests()
+	w.strangersUnder.Wait()
 	if len(w.live) == 0 {
 		w.start(w.idle())
 	}

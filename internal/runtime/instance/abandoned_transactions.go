@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/runtime/group"
 	"github.com/millstream-go/millstream/internal/runtime/worker"
@@ -29,6 +30,7 @@ type abandonedTransactions struct {
 	process     [16]byte
 	admin       kafka.Admin
 	logger      *slog.Logger
+	hook        crashpoint.Hook             // of the goroutine of run
 	group       atomic.Pointer[group.Group] // nil until there is one
 
 	long   atomic.Int32  // how many wait for longer than patience
@@ -205,10 +207,12 @@ func (a *abandonedTransactions) endOfOthers(ctx context.Context, open []kafka.Op
 func (a *abandonedTransactions) abort(ctx context.Context, open kafka.OpenTransaction) error {
 	ctx, cancel := context.WithTimeout(ctx, maxAsking)
 	defer cancel()
+	a.hook.At(crashpoint.AbandonedFound)
 	aborted, err := a.admin.AbortTransaction(ctx, open)
 	if !aborted {
 		return err
 	}
+	a.hook.At(crashpoint.AbandonedEnded)
 	a.logger.Info("millstream: aborted the transaction of a process that has died", "transactional_id", open.ID,
 		"open_for", time.Since(open.Began).Round(time.Millisecond))
 	return err

@@ -230,6 +230,7 @@ func (inst *Instance) startAbandoned(ctx context.Context) error {
 	if err := inst.abandoned.end(ctx); err != nil {
 		inst.cfg.Logger.Debug("millstream: looking for transactions of an earlier run failed", "error", err)
 	}
+	inst.abandoned.hook = inst.hook // not before: Run itself does not catch crash points
 	inst.background(func() { inst.abandoned.run(inst.ctx) })
 	return nil
 }

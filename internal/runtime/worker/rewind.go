@@ -117,6 +117,7 @@ func (w *Worker) rewind(cause error) {
 	}
 	w.newLease()
 	w.commitWanted, w.deadLettersAfterTicket = false, false
+	w.cfg.Hook.At(crashpoint.RewindUndone)
 	w.abortTransaction()
 }
 
@@ -157,6 +158,9 @@ func (w *Worker) abortTransaction() {
 	go func() {
 		defer crashpoint.Catch(w.cfg.Crashed)
 		err := transactor.Abort(w.ctx)
+		if err == nil {
+			w.cfg.Hook.At(crashpoint.RewindAborted)
+		}
 		_ = kafka.Sleep(w.ctx, pause)
 		w.command(func() {
 			if transactor != w.transactor || w.ctx.Err() != nil {
@@ -172,6 +176,7 @@ func (w *Worker) abortTransaction() {
 			}
 			w.countProducer() // what was refused until now belongs to what was undone
 			w.begun(transactor, nil)
+			w.cfg.Hook.At(crashpoint.RewindDone)
 		})
 	}()
 }
