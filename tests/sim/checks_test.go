@@ -53,6 +53,7 @@ func (w *world) judge() {
 	w.judgeEvents(folded)
 	if w.reader != nil {
 		w.reader.judge()
+		w.judgeQueries()
 	}
 	w.judgeProfiles(folded["profiles"])
 	w.judgeOutput(folded["tally"])
@@ -448,6 +449,29 @@ func (w *world) pairs() map[string]int {
 		}
 	}
 	return counts
+}
+
+// judgeQueries checks that queries have shown nothing but tallies that were committed.
+func (w *world) judgeQueries() {
+	if w.compacted() {
+		return
+	}
+	committed := map[tally]bool{}
+	for _, r := range w.read(changelogOf("tally")) {
+		committed[tally{string(r.Key), string(r.Value)}] = true
+	}
+	for shown := range w.ledger.shown {
+		if !committed[shown] {
+			w.fail("query", "a query has shown %q as the tally of %s, which was never committed", shown.ids, shown.group)
+		}
+	}
+}
+
+// compacted reports whether changelogs do not have all that was written to them.
+func (w *world) compacted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counts[string(compaction)] > 0
 }
 
 // judgeHeld checks that of each group the last tally is in the buffer, or was the last to be sent.

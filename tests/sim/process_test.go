@@ -21,6 +21,7 @@ import (
 	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/runtime/statedir"
+	"github.com/millstream-go/millstream/internal/storage"
 )
 
 // machine is where a process runs and comes back: the owner of a state directory.
@@ -117,14 +118,35 @@ func (p *process) die() {
 	p.w.died(p)
 }
 
+// queryTicks is how often the tallies are queried, in ticks of sample.
+const queryTicks = 10
+
+// query notes the tallies that the process shows.
+func (p *process) query() {
+	h, err := p.OpenStore("tally")
+	if err != nil {
+		p.w.fail("query", "%s: %v", p.name, err)
+		return
+	}
+	for e, err := range h.Bytes.Scan(storage.Range{}) {
+		if err != nil { // the partition has left
+			return
+		}
+		p.w.ledger.show(string(e.Key), string(e.Value))
+	}
+}
+
 // sample follows which tasks run, for as long as the process does.
 func (p *process) sample() {
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
-	for {
+	for ticks := 0; ; {
 		select {
 		case <-t.C:
 			p.look()
+			if ticks++; ticks%queryTicks == 0 {
+				p.query()
+			}
 		case <-p.done:
 			return
 		}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -162,30 +163,35 @@ func (r *reader) close() {
 
 // judge checks what was seen.
 func (r *reader) judge() {
-	r.w.mu.Lock()
-	compacted := r.w.counts[string(compaction)] > 0 // what is there of a key is later than what was removed
-	r.w.mu.Unlock()
+	compacted := r.w.compacted() // what is there of a key is later than what was removed
+	// Copies: a look into a log waits, and nobody may wait for a mutex meanwhile.
+	r.mu.Lock()
+	seen, commits := make(map[string]sightings, len(r.seen)), maps.Clone(r.commits)
+	for id, s := range r.seen {
+		seen[id] = *s
+	}
+	r.mu.Unlock()
 	l := r.w.ledger
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, s := range r.seen {
-		r.judgePart(id, s[inCopies:inTallies], l.sources[id], eventsTopic)
-		at := place{partition: -1}
-		for p := range l.repeated[id] { // there is one
-			at = p
+	sources, counts := maps.Clone(l.sources), map[string]place{}
+	for id, at := range l.repeated {
+		for p := range at { // there is one
+			counts[id] = p
 		}
+	}
+	l.mu.Unlock()
+	for id, s := range seen {
+		r.judgePart(id, s[inCopies:inTallies], sources[id], commits[kafka.TopicPartition{Topic: eventsTopic, Partition: sources[id].partition}])
 		tallies := s[inTallies:places]
 		if compacted {
 			tallies = s[inTallies:inChangelog]
 		}
-		r.judgePart(id, tallies, at, repartitioned)
+		r.judgePart(id, tallies, counts[id], commits[kafka.TopicPartition{Topic: repartitioned, Partition: counts[id].partition}])
 	}
 }
 
-// judgePart checks what one transaction has of an event, which was read from a place of a topic.
-func (r *reader) judgePart(id string, seen []sighting, from place, topic string) {
+// judgePart checks what one transaction has of an event, which was read from a place of a partition with these committed offsets.
+func (r *reader) judgePart(id string, seen []sighting, from place, commits []commitAt) {
 	var first sighting
 	for _, s := range seen {
 		if !s.at.IsZero() && (first.at.IsZero() || s.at.Before(first.at)) {
@@ -206,11 +212,11 @@ func (r *reader) judgePart(id string, seen []sighting, from place, topic string)
 				s.at.Sub(first.at), ended.Sub(first.at))
 		}
 	}
-	for _, c := range r.commits[kafka.TopicPartition{Topic: topic, Partition: from.partition}] {
+	for _, c := range commits {
 		if c.at.Sub(first.at) >= whole {
 			if c.offset <= from.offset {
-				r.w.fail("part", "%s was seen in %v, and %v later the committed offset of %s[%d] is %d, not behind %d", id, first.TopicPartition,
-					c.at.Sub(first.at), topic, from.partition, c.offset, from.offset)
+				r.w.fail("part", "%s was seen in %v, and %v later the committed offset of its input is %d, not behind %d", id, first.TopicPartition,
+					c.at.Sub(first.at), c.offset, from.offset)
 			}
 			return
 		}

@@ -68,7 +68,13 @@ const everywhere = "everywhere"
 func (p *process) build() *topology.Topology {
 	b := stream.NewBuilder()
 	in := stream.Peek(stream.From(b, events), p.delivered)
-	stream.To(in, copies)
+	if p.w.mix == plainMix {
+		stream.To(stream.TryMapValues(in, func(ctx context.Context, r stream.Record[string, string]) (string, error) {
+			return r.Value, p.ask(ctx, r.Value)
+		}, stream.Async(4)), copies)
+	} else {
+		stream.To(in, copies)
+	}
 	var opts []store.Option
 	if p.w.mix == versionedMix {
 		opts = append(opts, store.Versions(long))
@@ -102,6 +108,16 @@ func (p *process) build() *topology.Topology {
 	top, err := b.Build()
 	require.NoError(p.w.t, err)
 	return top
+}
+
+// ask takes as long as a service does that is asked about an event.
+func (p *process) ask(ctx context.Context, event string) error {
+	select {
+	case <-time.After(time.Duration(len(event)*7%10) * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func addID(_, event, ids string) string { return ids + " " + idOf(event) }
@@ -260,7 +276,11 @@ type ledger struct {
 	counted  map[string]int       // to the second one
 	echoed   map[string]int       // how often its echo was delivered
 	repeated map[string]map[place]bool
+	shown    map[tally]bool // what queries have shown
 }
+
+// tally is what a query shows of a group.
+type tally struct{ group, ids string }
 
 type place struct {
 	partition int32
@@ -269,7 +289,7 @@ type place struct {
 
 func newLedger() *ledger {
 	return &ledger{acked: map[string]time.Time{}, rows: map[string][]byte{}, aborted: map[string]bool{}, sourced: map[string]int{}, sources: map[string]place{}, sentAt: map[string]time.Time{},
-		counted: map[string]int{}, echoed: map[string]int{}, repeated: map[string]map[place]bool{}}
+		counted: map[string]int{}, echoed: map[string]int{}, repeated: map[string]map[place]bool{}, shown: map[tally]bool{}}
 }
 
 func (l *ledger) accepted(ids []string) {
@@ -278,6 +298,12 @@ func (l *ledger) accepted(ids []string) {
 	for _, id := range ids {
 		l.acked[id] = time.Now()
 	}
+}
+
+func (l *ledger) show(group, ids string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shown[tally{group, ids}] = true
 }
 
 // abort notes events that are not to be processed.
