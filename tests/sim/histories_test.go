@@ -32,7 +32,7 @@ var (
 func TestMain(m *testing.M) {
 	// A history has little in memory, and much of it for a short time: with collections at the usual pace they are a quarter of its CPU.
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(800)
 	}
 	goleak.VerifyTestMain(m)
 }

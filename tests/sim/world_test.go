@@ -94,7 +94,7 @@ func newWorld(t *testing.T, p plan, dir string) *world {
 	w := &world{
 		t: t, plan: p, r: r, began: time.Now(), root: dir, ledger: newLedger(), up: make(chan struct{}, 1), endRequests: func() {}, crash: newCrash(), counts: map[string]int{},
 		deaths:     map[string]time.Time{},
-		partitions: 2 + r.IntN(3), workers: 1 + r.IntN(2), every: time.Duration(150+r.IntN(150)) * time.Millisecond, spread: r.IntN(2) == 0, latency: time.Duration(200+r.IntN(1500)) * time.Microsecond,
+		partitions: 2 + r.IntN(3), workers: 1 + r.IntN(2), every: time.Duration(200+r.IntN(200)) * time.Millisecond, spread: r.IntN(2) == 0, latency: time.Duration(200+r.IntN(1500)) * time.Microsecond,
 		mix:            mixes[p.seed%uint64(len(mixes))],
 		commitInterval: time.Duration(20+r.IntN(130)) * time.Millisecond,
 		fileBytes:      []int64{1 << 10, 2 << 10, 8 << 10}[r.IntN(3)], factor: 2 + r.IntN(2), maxRuns: 3 + r.IntN(6),
