@@ -9,5 +9,10 @@
 // The oracle. Of each acknowledged input: it was counted at least once, never more often than it was delivered, and exactly
 // once if no epoch was given up. Each store's file, with its changelog replayed from the file's checkpoint, is what the
 // whole changelog says. No kept partition pauses for more than a second because of a rebalance while all brokers answer. No App
-// ends with an error, and all of them come to rest.
+// ends with an error, and all of them come to rest. Nothing of other applications' transactions is processed that was not committed,
+// and nobody else ends these.
+//
+// With exactly once, each event is there once, whatever happened. A reader that has seen a part of a transaction sees all of it within two
+// seconds, and queries show nothing that was not committed. In two of three of these histories coordinators answer before they carry out the
+// end of a transaction, and the markers of the partitions come one by one.
 package sim
