@@ -2,6 +2,7 @@ package task
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/millstream-go/millstream/internal/graph"
@@ -197,6 +198,36 @@ func (t *Task) SetCommitted(offsets map[kafka.TopicPartition]kafka.OffsetMeta) {
 		}
 	}
 	t.setOperatorTimes(times)
+	t.setStoreTimes()
+}
+
+// setStoreTimes tells stores that were restored which stream time is committed: what they were restored from may have
+// later ones, of records that are processed again.
+func (t *Task) setStoreTimes() {
+	taskTime := int64(-1)
+	for _, q := range t.queues {
+		taskTime = max(taskTime, q.partitionTime)
+	}
+	for _, e := range t.engines {
+		if s, ok := e.Engine.(interface{ Committed(at int64) }); ok {
+			s.Committed(t.storeTime(e.Store.Name, taskTime))
+		}
+	}
+}
+
+// storeTime returns the committed time of the operators of a store, of several the earliest, or that of the task where
+// the steps of the store have none of their own.
+func (t *Task) storeTime(store string, taskTime int64) int64 {
+	at, tracked := int64(math.MaxInt64), false
+	for n, operator := range t.operatorTimes {
+		if slices.Contains(n.Stores, store) {
+			at, tracked = min(at, operator.Time), true
+		}
+	}
+	if !tracked {
+		return taskTime
+	}
+	return at
 }
 
 // setOperatorTimes sets the operators' times. times has the greatest of all partitions, because the

@@ -5,9 +5,8 @@ import (
 	"github.com/millstream-go/millstream/internal/storage"
 )
 
-// hiddenFromReads reports whether a row of time t has expired by the observed time: reads do not
-// see it.
-func (s *Store) hiddenFromReads(t int64) bool { return t <= s.observedTime-s.retention }
+// hiddenFromReads reports whether a row of time t has expired by the read time: reads do not see it.
+func (s *Store) hiddenFromReads(t int64) bool { return t <= s.readTime()-s.retention }
 
 // hasExpired reports whether a row of time t has expired by the expiry time: nothing sees it, and
 // the engine may drop it.
@@ -53,8 +52,7 @@ func (s *Store) dropExpiredSegments() {
 // time there.
 type restoreMark struct{ bytes, observedTime int64 }
 
-// restoreLag is how far the settled time stays behind a restore, in bytes of changelog, in stores
-// with an index by time (see expiryTime). The last records of a changelog may belong to an epoch
+// restoreLag is how far the settled time stays behind a restore, in bytes of changelog (see readTime and expiryTime). The last records of a changelog may belong to an epoch
 // whose results were never sent. restoreLag is more than an epoch writes, so no row expires by the
 // time of such a record.
 var restoreLag int64 = 16 << 20
@@ -64,6 +62,7 @@ var restoreLag int64 = 16 << 20
 func (s *Store) noteRestored(n int64) {
 	if s.restoredBytes += n; s.restoredBytes-s.restoreMark.bytes >= restoreLag {
 		s.settledTime = max(s.settledTime, s.restoreMark.observedTime)
+		s.provenTime = max(s.provenTime, s.restoreMark.observedTime)
 		s.restoreMark = restoreMark{s.restoredBytes, s.observedTime}
 	}
 }

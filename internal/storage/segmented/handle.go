@@ -105,7 +105,7 @@ func (v *view) readRange(from, to int64) (int64, int64) {
 	if v.partition == nil {
 		return from, to
 	}
-	return max(from, v.partition.observedTime-v.retention+1), min(to, v.partition.observedTime)
+	return max(from, v.partition.readTime()-v.retention+1), min(to, v.partition.observedTime)
 }
 
 // scanRange is readRange for scans by time, which see rows until they expire by the expiry time.
@@ -125,7 +125,7 @@ func (v *view) hiddenFromReads(t int64) bool {
 // ObservedTime implements storage.WindowBytes and others.
 func (v *view) ObservedTime() int64 {
 	if v.partition != nil {
-		return v.partition.observedTime
+		return v.partition.readTime()
 	}
 	t, err := v.partitions.Observed(nil)
 	if err != nil {

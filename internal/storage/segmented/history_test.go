@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -70,6 +71,7 @@ type randomHistory struct {
 	trims     int // how often
 	cuts      []splitSized
 	latest    int64 // event time that goes on
+	committed int64 // the stream time that a start finds: that of all that was accepted, unless a test says otherwise
 }
 
 type splitSized struct {
@@ -78,7 +80,7 @@ type splitSized struct {
 }
 
 func newRandomHistory(t testing.TB, spec *graph.Store, place string, seed uint64) *randomHistory {
-	b := &randomHistory{t: t, rand: rand.New(rand.NewPCG(seed, 7)), spec: spec, open: engines[place](t)}
+	b := &randomHistory{t: t, rand: rand.New(rand.NewPCG(seed, 7)), spec: spec, open: engines[place](t), committed: math.MaxInt64}
 	b.start()
 	return b
 }
@@ -173,6 +175,7 @@ func (b *randomHistory) reopen() (accepted int) {
 		require.NoError(b.t, segmented.Unwrap(b.engine).RestoreAt(b.changelog[at:n], offsets, checkpoint(n)))
 		at = n
 	}
+	segmented.Unwrap(b.engine).Committed(b.committed)
 	return accepted
 }
 

@@ -39,9 +39,9 @@ func (s *Store) loadMeta() error {
 	s.settledTime = s.observedTime // what is on disk has settled
 	// A restore, or a standby, has read what a worker wrote, of which the last epoch may not have settled: its
 	// results were not sent, and rows that it made expire are still needed. Rows that have expired do no harm:
-	// operators look no further back than their own time.
+	// operators look no further back than their own time. Committed says how much is certain.
 	if s.restoredMeta = s.savedMeta.restored; s.restoredMeta {
-		s.settledTime = -1
+		s.settledTime, s.provenTime = -1, -1
 	}
 	s.restoredBytes, s.restoreMark = 0, restoreMark{observedTime: s.observedTime}
 	s.journal.clear()

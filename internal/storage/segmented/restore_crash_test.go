@@ -1,6 +1,7 @@
 package segmented
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -68,9 +69,16 @@ func versionsOf(t *testing.T, spec *graph.Store, l *Store, key []byte) (out []st
 }
 
 // A restore reads the last epoch of a task that died, too, which may not have settled: windows that its records closed have not
-// been sent. Whoever opens the store next, from memory or files, has them all the same, until an epoch of its own settles.
+// been sent, and records are processed again for which their rows are needed. Whoever opens the store next, from memory or
+// files, has them all the same, until an epoch settles that has come as far.
 func TestRestore_UnsettledTimesExpireNothing(t *testing.T) {
-	spec := &graph.Store{Name: "s", Kind: graph.Window, Size: time.Second, Retention: time.Minute, ByTime: true, Changelog: true}
+	for _, byTime := range []bool{false, true} {
+		t.Run(fmt.Sprintf("by time %v", byTime), func(t *testing.T) { unsettledTimesExpireNothing(t, byTime) })
+	}
+}
+
+func unsettledTimesExpireNothing(t *testing.T, byTime bool) {
+	spec := &graph.Store{Name: "s", Kind: graph.Window, Size: time.Second, Retention: time.Minute, ByTime: byTime, Changelog: true}
 	engine := memtable.New(nil)
 	first := restoredFrom(t, spec, engine)
 	change := func(start int64) storage.Change {
@@ -80,7 +88,7 @@ func TestRestore_UnsettledTimesExpireNothing(t *testing.T) {
 	visible := func(s *Store) (n int) {
 		for e, err := range s.Scan(storage.Range{}) {
 			require.NoError(t, err)
-			if e.Key[0] == timeClass {
+			if e.Key[0] == rowClass {
 				n++
 			}
 		}
@@ -91,8 +99,16 @@ func TestRestore_UnsettledTimesExpireNothing(t *testing.T) {
 	assert.Equal(t, 2, visible(again))
 	require.NoError(t, again.Undo())
 	assert.Equal(t, 2, visible(again), "after an undo")
-	epoch, err := again.Cut(func(storage.Change) error { return nil })
-	require.NoError(t, err)
-	again.Settle(epoch, storage.Checkpoint{Offset: 2})
+	settle := func() {
+		epoch, err := again.Cut(func(storage.Change) error { return nil })
+		require.NoError(t, err)
+		again.Settle(epoch, storage.Checkpoint{Offset: 2})
+	}
+	again.Committed(time.Second.Milliseconds())
+	settle()
+	assert.Equal(t, 2, visible(again), "an epoch that has not come as far")
+	assert.Equal(t, 2, visible(restoredFrom(t, spec, engine)), "after another start")
+	again.Committed(2 * time.Hour.Milliseconds())
+	settle()
 	assert.Equal(t, 1, visible(restoredFrom(t, spec, engine)), "what has settled counts")
 }

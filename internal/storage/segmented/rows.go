@@ -8,7 +8,7 @@ import (
 // row has expired.
 func (s *Store) put(r row, value []byte, time int64) (written bool, err error) {
 	at := s.shape.expiryOf(r)
-	s.observedTime = max(s.observedTime, at)
+	s.observe(at)
 	if s.hiddenFromReads(at) {
 		return false, nil
 	}
@@ -38,7 +38,7 @@ var emptyValue = []byte{}
 // delete removes a row, if it has not expired. It raises the observed time as put does.
 func (s *Store) delete(r row, time int64) error {
 	at := s.shape.expiryOf(r)
-	s.observedTime = max(s.observedTime, at)
+	s.observe(at)
 	if s.hiddenFromReads(at) {
 		return nil
 	}

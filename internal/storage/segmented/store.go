@@ -38,15 +38,16 @@ type Store struct {
 	duplicates  bool
 	keepHeaders bool
 
-	size           int64 // ms, of windows
-	retention      int64 // ms
-	observedTime   int64
+	size           int64              // ms, of windows
+	retention      int64              // ms
+	observedTime   int64              // the latest time of rows that were put or restored
+	provenTime     int64              // while restoredMeta: the part of observedTime that is not in doubt; see readTime
 	settledTime    int64              // the observed time up to what has settled; see expiryTime
 	restoredBytes  int64              // changelog bytes that were restored
 	restoreMark    restoreMark        // where settledTime will follow the restore next
 	seq            uint32             // of the duplicate that was put last
 	savedMeta      meta               // what the meta row contains
-	restoredMeta   bool               // the observed time is that of a restore, up to the next cut
+	restoredMeta   bool               // the observed time is that of a restore, and may lie ahead of what has settled
 	checkpoint     storage.Checkpoint // of the newest restore or settled epoch, at first that of the file
 	writes         uint64             // grows with each write: a scan that has read ahead reads again when it changes
 	journal        journal            // versioned stores: the puts of the current epoch
@@ -120,7 +121,7 @@ var errOtherFormat = errors.New("its files were written with another retention o
 
 // Observed returns the store's observed time. The key does not matter; it does to Partitions, which
 // this implements half of.
-func (s *Store) Observed([]byte) (int64, error) { return s.observedTime, nil }
+func (s *Store) Observed([]byte) (int64, error) { return s.readTime(), nil }
 
 // PartitionOf returns s: a store of one partition has all keys. See Partitions.
 func (s *Store) PartitionOf([]byte) (*Store, error) { return s, nil }
@@ -131,7 +132,8 @@ func (s *Store) Writes() uint64 { return s.writes }
 // Observe raises the observed time, and the expiry time with it: an operator calls it with times
 // whose results it has sent already.
 func (s *Store) Observe(t int64) error {
-	s.observedTime, s.settledTime = max(s.observedTime, t), max(s.settledTime, t)
+	s.observe(t)
+	s.settledTime = max(s.settledTime, t)
 	return nil
 }
 
@@ -151,7 +153,43 @@ func (s *Store) expiryTime() int64 {
 	if s.timeIndex {
 		return s.settledTime
 	}
+	return s.readTime()
+}
+
+// readTime returns the stream time that decides what reads see: the observed time, once all of it is certain.
+//
+// A restore reads what an owner wrote, of which the last epoch may not have settled. Its records are processed again,
+// and need the rows that they found the first time, whatever later records of the epoch lie ahead:
+//
+//	windows of a minute, retained for an hour: a record of 9:00 and one of 11:00 are processed, the changelog has both,
+//	and the process dies before the commit -> the record of 9:00 comes again -> by 11:00 its window has expired, so it
+//	would count for nothing, and what was counted before would never be sent
+//
+// So after a restore rows expire by the stream time that was committed (Committed), and by what is put from then on,
+// until that has reached what the restore saw. Versions expire by the observed time alone.
+func (s *Store) readTime() int64 {
+	if s.restoredMeta {
+		return s.provenTime
+	}
 	return s.observedTime
+}
+
+// observe is called with the time of a row that is put or deleted.
+func (s *Store) observe(t int64) {
+	s.observedTime = max(s.observedTime, t)
+	if s.restoredMeta {
+		s.provenTime = max(s.provenTime, t)
+	}
+}
+
+// Committed is called before a task begins with the stream time that was committed with its offsets: that of the
+// operator that has the store, or else of the task; -1 when there is none.
+func (s *Store) Committed(t int64) {
+	if !s.restoredMeta {
+		return
+	}
+	t = min(t, s.observedTime)
+	s.provenTime, s.settledTime = max(s.provenTime, t), max(s.settledTime, t)
 }
 
 // Get implements storage.Bytes, with invariant 1.
@@ -181,7 +219,9 @@ func (s *Store) Cut(emit func(storage.Change) error) (uint64, error) {
 	if s.keepHeaders {
 		emit = emitWithHeaders(emit)
 	}
-	s.restoredMeta = false // what a restore has read belongs to settled epochs when this one has settled
+	if s.provenTime >= s.observedTime {
+		s.restoredMeta = false // all that a restore has read belongs to settled epochs when this one has settled
+	}
 	// The observed time and the trim steps are written as rows of the epoch. If the epoch is undone,
 	// they are too; and once it is on disk, a start reads exactly the time that belongs to the rows
 	// there.
@@ -256,6 +296,9 @@ func (s *Store) Restore(changes []storage.Change, checkpoint storage.Checkpoint)
 	if s.kind == graph.Versioned {
 		return s.restoreVersions(changes, checkpoint)
 	}
+	if !s.restoredMeta && len(changes) > 0 {
+		s.restoredMeta, s.provenTime = true, s.observedTime
+	}
 	s.restoring = s.restoring[:0]
 	keys := make([]byte, 0, s.restoredKeys(changes))
 	for i, ch := range changes {
@@ -313,7 +356,6 @@ func (s *Store) restoreRow(keys []byte, r row, c storage.Change) []byte {
 
 // applyRestored passes the collected rows to the engine, with the meta row.
 func (s *Store) applyRestored(c storage.Checkpoint) error {
-	s.restoredMeta = s.timeIndex
 	if now := s.currentMeta(); now != s.savedMeta {
 		row := storage.Change{Key: metaKey, Value: appendMeta(nil, now), Time: max(now.observedTime, 0)}
 		s.restoring = append(s.restoring, row)

@@ -220,6 +220,7 @@ func TestTimeIndex_ExpiresBySettledTime(t *testing.T) {
 			}
 			return len(collect(t, b.handle().Windows.ByTime(0, math.MaxInt64)))
 		}
+		b.committed = 10
 		put("a", 10)
 		put("b", 100_000)
 		require.Equal(t, 2, all())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/storage"
+	"github.com/millstream-go/millstream/internal/storage/segmented"
 )
 
 // line is a row as the model and the store are compared.
@@ -286,6 +287,7 @@ func (r *rows) steps() []step {
 		{3, r.flush},
 		{3, func() {
 			require.NoError(r.t, r.engine.Undo())
+			segmented.Unwrap(r.engine).Committed(r.committed)
 			r.cuts = nil
 			r.undoModel()
 			r.observeStreamTime()

@@ -1,0 +1,84 @@
+package app_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/store"
+	"github.com/millstream-go/millstream/stream"
+	"github.com/millstream-go/millstream/table"
+	"github.com/millstream-go/millstream/testdriver/broker"
+	"github.com/millstream-go/millstream/topology"
+	"github.com/millstream-go/millstream/window"
+)
+
+// TestUncommittedTime: a process dies when the changelog has all of an epoch and the offsets have nothing of it. The last
+// record of the epoch lies so far ahead that the rows of the others expire by it. They are processed again, with commits
+// between them and perhaps another crash, and their rows must be there until the record that lies ahead has come again.
+func TestUncommittedTime(t *testing.T) {
+	for name, w := range map[string]window.Any{
+		"windows":           window.Tumbling(time.Minute).Grace(0),
+		"windows on close":  window.Tumbling(time.Minute).Grace(0).OnClose(),
+		"sessions":          window.Sessions(time.Minute).Grace(0),
+		"sessions on close": window.Sessions(time.Minute).Grace(0).OnClose(),
+	} {
+		for stores, opts := range map[string][]store.Option{"on disk": nil, "in memory": {store.InMemory()}} {
+			for _, crashes := range []int{0, 1, 2} {
+				t.Run(fmt.Sprintf("%s %s, %d crashes between", name, stores, crashes), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { uncommittedTime(t, w, opts, crashes) })
+				})
+			}
+		}
+	}
+}
+
+func uncommittedTime(t *testing.T, w window.Any, opts []store.Option, crashes int) {
+	opts = append(opts, store.Retention(time.Hour))
+	var far atomic.Bool
+	program := func(slow time.Duration) *topology.Topology {
+		b := stream.NewBuilder()
+		each := stream.Peek(stream.From(b, in), func(r stream.Record[string, string]) {
+			far.Store(far.Load() || r.Key == "far")
+			time.Sleep(slow)
+		})
+		counts := countText(table.CountWindows(stream.GroupByKey(each), w, "s", opts...))
+		stream.To(stream.FilterRecords(counts, func(r stream.Record[string, string]) bool { return !r.Tombstone }), out)
+		return build(t, b)
+	}
+	b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("out", 1))
+	cfg := config(t, b)
+	cfg.CommitInterval = 100 * time.Millisecond
+	put := func(key string, at time.Duration) {
+		r := broker.Record{Key: []byte(key), Value: []byte("v"), Time: time.UnixMilli(at.Milliseconds())}
+		require.NoError(t, b.Produce(t.Context(), "in", r))
+	}
+	for i := range 3 {
+		put("a", time.Duration(i)*time.Second)
+	}
+	runToEnd(t, program(0), cfg)
+	for i := range 50 { // a worker begins with 16 at once
+		put("a", time.Duration(3+i)*time.Second)
+	}
+	put("far", 30*24*time.Hour)
+	require.True(t, runUntil(t, program(0), cfg, func(p crashpoint.Point) bool { return p == crashpoint.SendAcked && far.Load() }))
+	sent := len(committedRecords(t, b, "out")) // perhaps: the process could have died before they were accepted
+	for range crashes {
+		require.True(t, runUntilCrash(t, program(time.Second), cfg, crashpoint.SettleDone, 2))
+		require.Less(t, committed(t, b, "app", "in"), int64(53), "the record that lies ahead has not come again")
+	}
+	runToEnd(t, program(time.Second), cfg)
+	put("end", 60*24*time.Hour)
+	runToEnd(t, program(0), cfg)
+	last := values(committedRecords(t, b, "out")[sent:])
+	// Each of the records counts once or more often: at least once.
+	var n int
+	fmt.Sscan(last["a"], &n)
+	assert.GreaterOrEqual(t, n, 53, "%v", last)
+}
