@@ -52,9 +52,9 @@ func (s *Store) dropExpiredSegments() {
 // time there.
 type restoreMark struct{ bytes, observedTime int64 }
 
-// restoreLag is how far the settled time stays behind a restore, in bytes of changelog (see readTime and expiryTime). The
-// last records of a changelog may belong to an epoch that never settled. restoreLag is more than an epoch writes, so no
-// row expires by the time of such a record.
+// restoreLag is how far the settled time stays behind a restore, in bytes of changelog (see readTime and
+// expiryTime). The last records of a changelog may belong to an epoch that never settled. restoreLag is more
+// than an epoch writes, so no row expires by the time of such a record.
 var restoreLag int64 = 16 << 20
 
 // noteRestored counts n restored bytes. Every restoreLag bytes the settled time moves to what was
