@@ -84,8 +84,8 @@ type Config struct {
 	// that no running task has. Nil: none.
 	Standbys  func() []graph.TaskID
 	Positions func() []assign.Position
-	// Unneeded is called with stored tasks of which others have the state, after each assignment. Nil: nobody wants to
-	// know.
+	// Unneeded is called with stored tasks of which others have the state, after each assignment, and with none before
+	// each join. Nil: nobody wants to know.
 	Unneeded func([]graph.TaskID)
 	// Changelogs looks up where the changelogs of stores begin and end, by store: see assign.Options. Nil: tasks move
 	// however far behind the stores of their new member are, and there are no standbys.

@@ -101,6 +101,9 @@ func (g *Group) startJoin(ctx context.Context) {
 	state.rejoinReason = ""
 	state.round++
 	g.leaveAbandoned()
+	if g.cfg.Unneeded != nil {
+		g.cfg.Unneeded(nil) // what the member says that it has must be there when it gets a task because of it
+	}
 	sub := g.subscription()
 	req := kafka.JoinRequest{
 		Group: g.cfg.Application, MemberID: state.member, ProtocolType: assign.ProtocolType, Protocol: assign.Protocol,

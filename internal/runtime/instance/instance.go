@@ -53,7 +53,10 @@ type Instance struct {
 	watchdog        *watchdog
 	standbys        *standby.Set
 	restores        restoreProgress
-	abandoned       *abandonedTransactions // nil unless each record is to count exactly once
+	// nextCleanUpRequest is when this member may ask for a rebalance because of files of no use; the goroutine of
+	// stores.maintain owns it.
+	nextCleanUpRequest time.Time
+	abandoned          *abandonedTransactions // nil unless each record is to count exactly once
 
 	taskInfos atomic.Pointer[[]TaskInfo]
 	stopping  atomic.Bool   // the stop has begun
@@ -119,7 +122,8 @@ func (inst *Instance) start(ctx context.Context, toEnd bool) (atEnd chan struct{
 	inst.background(func() { inst.partitionCounts.Run(inst.ctx) })
 	inst.background(func() { inst.purgeLoop.Run(inst.ctx, inst.group.Deployment, inst.runningChangelogs) })
 	inst.background(func() { inst.watchdog.run(inst.ctx, inst) })
-	inst.background(func() { inst.stores.maintain(inst.ctx) })
+	inst.nextCleanUpRequest = time.Now().Add(askAfter)
+	inst.background(func() { inst.stores.maintain(inst.ctx, inst.cleanUp) })
 	inst.background(inst.logUnusedTopics)
 	inst.background(func() { inst.standbys.Run(inst.ctx) })
 	// Workers catch crash points themselves: Config.Crashed of each is inst.crash.

@@ -267,8 +267,8 @@ const (
 )
 
 // maintain closes stores that have not been used for long, and probes the state directory, until
-// ctx ends.
-func (s *stores) maintain(ctx context.Context) {
+// ctx ends. cleanUp is called now and then, to remove files that are of no use.
+func (s *stores) maintain(ctx context.Context, cleanUp func(now time.Time)) {
 	idle, probe := time.NewTicker(closeIdleInterval), time.NewTicker(probeInterval)
 	defer idle.Stop()
 	defer probe.Stop()
@@ -280,7 +280,7 @@ func (s *stores) maintain(ctx context.Context) {
 			if err := s.dir.CloseIdle(time.Now()); err != nil {
 				s.logger.Error("millstream: closing idle stores", "error", err)
 			}
-			s.removeUnneeded(time.Now())
+			cleanUp(time.Now())
 		case <-ctx.Done():
 			return
 		}

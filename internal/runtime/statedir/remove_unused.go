@@ -9,14 +9,14 @@ import (
 )
 
 // RemoveUnused removes the files of closed stores that were last used before a time, and for which unneeded says
-// so. It returns the stores whose files it has removed. What was moved aside, since it was damaged, stays.
-func (d *Directory) RemoveUnused(before time.Time, unneeded func(Name) bool) (removed []Name, err error) {
+// so. It returns the stores whose files it has removed, and the rest of those that were last used before that time.
+// What was moved aside, since it was damaged, stays.
+//
+// unneeded is asked when nobody can open the store any more: what it says may change at any time.
+func (d *Directory) RemoveUnused(before time.Time, unneeded func(Name) bool) (removed, rest []Name, err error) {
 	names, err := d.List()
 	errs := []error{err}
 	for _, n := range names {
-		if !unneeded(n) {
-			continue
-		}
 		info, err := os.Stat(d.storePath(n))
 		if err != nil || !info.ModTime().Before(before) {
 			errs = append(errs, err)
@@ -26,13 +26,18 @@ func (d *Directory) RemoveUnused(before time.Time, unneeded func(Name) bool) (re
 		if entry == nil {
 			continue
 		}
+		if !unneeded(n) {
+			rest = append(rest, n)
+			d.releaseIdle(n, entry, nil)
+			continue
+		}
 		err = lsm.Remove(d.storePath(n))
 		d.releaseIdle(n, entry, nil)
 		if errs = append(errs, err); err == nil {
 			removed = append(removed, n)
 		}
 	}
-	return removed, errors.Join(errs...)
+	return removed, rest, errors.Join(errs...)
 }
 
 // reserveClosed marks a closed store as in use, so that no task opens it meanwhile. It returns nil for one that is

@@ -30,8 +30,9 @@ func TestRemoveUnused(t *testing.T) {
 		require.NoError(t, os.Chtimes(filepath.Join(d.Path(), "counts", p), used, used))
 	}
 	borrow(t, d, name(1), statedir.OnDisk) // in use
-	removed, err := d.RemoveUnused(now.Add(-24*time.Hour), func(n statedir.Name) bool { return n.Partition != 3 })
+	removed, rest, err := d.RemoveUnused(now.Add(-24*time.Hour), func(n statedir.Name) bool { return n.Partition != 3 })
 	require.NoError(t, err)
+	assert.Equal(t, []statedir.Name{name(3)}, rest)
 	assert.Equal(t, []statedir.Name{name(0)}, removed)
 	names, err := d.List()
 	require.NoError(t, err)
