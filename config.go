@@ -179,7 +179,8 @@ type Config struct {
 	// error: the App stops, or the task is restarted while the others go on (with ExactlyOnce those of
 	// the same worker begin again, too, at their last commit). What concerns more than a task always
 	// stops the App: an input that cannot be read, a topic that is missing, a commit that is refused
-	// for good, a function that does not return. App.Ready returns an error while a task waits.
+	// for good, a function that does not return. App.Ready returns an error while a task waits, and until it has
+	// committed or run for 10 s after that.
 	OnTaskError failure.TaskPolicy
 }
 

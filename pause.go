@@ -20,7 +20,7 @@ import "fmt"
 // lost, unless the retention of their topic ends while they wait: then the App stops with an error.
 func (a *App) Pause() { a.setPaused(true) }
 
-// Resume ends Pause. Sub-topologies that PauseSubtopologies has paused stay paused.
+// Resume ends Pause. Sub-topologies that PauseSubtopologies has paused stay paused; the log says which.
 func (a *App) Resume() { a.setPaused(false) }
 
 // Paused reports whether the App is paused as a whole, by Pause.
@@ -72,9 +72,15 @@ func (a *App) pausesChanged(paused bool, of ...any) {
 	if inst := a.current(); inst != nil { // otherwise its workers look when they begin
 		inst.PausesChanged()
 	}
-	what := "resumed"
-	if paused {
-		what = "paused"
+	what := "paused"
+	if !paused {
+		what = "resumed"
+		// Who resumes one of the two switches is to know that the other one is still on.
+		if all, subs := a.pauses.Paused(); all {
+			of = append(of, "still_paused", "all, by App.Pause")
+		} else if len(subs) > 0 {
+			of = append(of, "still_paused", subs)
+		}
 	}
 	a.cfg.Logger.Info("millstream: "+what, of...)
 }

@@ -395,3 +395,32 @@ func TestTaskError_RunToEnd(t *testing.T) {
 		assert.Len(t, app.Stats().TaskRestarts, 1)
 	})
 }
+
+// A health check does not see a task that fails again and again as healthy in the moments between: Ready says what failed
+// until the task has committed, or has run for a while with nothing to commit.
+func TestTaskError_ReadyUntilItCommits(t *testing.T) {
+	eachGuarantee(t, func(t *testing.T, b *broker.Broker, cfg millstream.Config) {
+		var fails atomic.Bool
+		fails.Store(true)
+		cfg.OnTaskError = failure.RestartTask(1000, time.Hour).Backoff(time.Second, time.Second)
+		m := start(t, risky(t, func(v string) error {
+			if v == "bad" && fails.Load() {
+				time.Sleep(3 * time.Second) // it runs for a while each time
+				return errors.New("not today")
+			}
+			return nil
+		}), cfg)
+		send(t, b, 1, "bad")
+		time.Sleep(10 * time.Second)
+		for range 5000 {
+			time.Sleep(7 * time.Millisecond)
+			require.ErrorContains(t, m.Ready(), "not today")
+		}
+		require.Greater(t, m.Stats().TaskRestarts["0_1"], int64(5))
+		fails.Store(false)
+		time.Sleep(10 * time.Second)
+		require.NoError(t, m.Ready(), "the record is processed")
+		require.EqualValues(t, 1, committed(t, b, "app", "in"))
+		m.stop()
+	})
+}

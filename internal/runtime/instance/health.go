@@ -12,7 +12,9 @@ func (inst *Instance) Healthy() error {
 		errs = append(errs, w.Healthy())
 	}
 	if restarting := inst.manager.restarting.Load(); restarting != nil {
-		errs = append(errs, *restarting)
+		for _, failed := range *restarting {
+			errs = append(errs, failed.healthy())
+		}
 	}
 	return errors.Join(append(errs, inst.stores.dir.Healthy())...)
 }

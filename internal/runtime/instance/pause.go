@@ -2,6 +2,7 @@ package instance
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -28,6 +29,18 @@ func (p *Pauses) load() pauses {
 
 // All reports whether the whole App is paused.
 func (p *Pauses) All() bool { return p.load().all }
+
+// Paused reports whether the whole App is paused, and returns which sub-topologies are by themselves, in order.
+func (p *Pauses) Paused() (all bool, subtopologies []int) {
+	now := p.load()
+	for sub, paused := range now.subtopologies {
+		if paused {
+			subtopologies = append(subtopologies, sub)
+		}
+	}
+	slices.Sort(subtopologies)
+	return now.all, subtopologies
+}
 
 // Include reports whether tasks of a sub-topology are paused, by themselves or with the whole App.
 func (p *Pauses) Include(subtopology int) bool {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millstream-go/millstream/failure"
+	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/runtime/task"
 )
 
@@ -33,6 +34,27 @@ type taskFailures struct {
 	ran time.Duration
 	// at is when the restarts of the present period were, by ran.
 	at []time.Duration
+	// unproven is why the task was restarted last, until it has committed; nil: it has.
+	unproven error
+}
+
+// provenAfter is how long a restarted task must run before App.Ready counts it as healthy, where it has not committed
+// anything: there may be nothing to process. Until then it may be about to fail at the same record. A health check that
+// was nil between two failures would have traffic sent to an App that does not get on.
+const provenAfter = 10 * time.Second
+
+// failedTask is a task that has failed, and has not shown yet that it gets on.
+type failedTask struct {
+	err   error
+	since time.Time // when it began to run again; zero: it does not run
+}
+
+// healthy returns nil if the task has run for long enough, or else why it is not healthy.
+func (t failedTask) healthy() error {
+	if !t.since.IsZero() && time.Since(t.since) >= provenAfter {
+		return nil
+	}
+	return t.err
 }
 
 // inPeriod returns how many restarts there were in a period that ends now. It forgets earlier ones.
@@ -131,6 +153,7 @@ func (m *taskManager) restart(
 		return
 	}
 	failures.restarts++
+	failures.unproven = report.Err
 	failures.at = append(failures.at, failures.ran)
 	m.inst.cfg.Counters.taskRestarted(report.Task)
 	m.inst.cfg.Logger.Error("millstream: a task failed, and is restarted", "task", report.Task,
@@ -172,18 +195,31 @@ func taskReport(failed *assignedTask, restarts int) failure.TaskReport {
 	return report
 }
 
-// publishRestarting publishes which tasks wait to be restarted, and why.
+// taskCommitted notes that a task has committed: it gets on.
+func (m *taskManager) taskCommitted(id graph.TaskID) {
+	if failures := m.failures[id]; failures != nil && failures.unproven != nil {
+		failures.unproven = nil
+		m.publish()
+	}
+}
+
+// publishRestarting publishes which tasks wait to be restarted, or have been and have not committed since, and why.
 func (m *taskManager) publishRestarting() {
-	var errs []error
+	var failed []failedTask
 	for _, task := range m.sortedTasks() {
-		if task.failure != nil && !task.removing {
-			errs = append(errs, fmt.Errorf("task %s waits to be restarted: %w", task.id, task.failure))
+		failures := m.failures[task.id]
+		switch {
+		case task.removing:
+		case task.failure != nil:
+			failed = append(failed, failedTask{err: fmt.Errorf("task %s waits to be restarted: %w", task.id, task.failure)})
+		case failures != nil && failures.unproven != nil:
+			err := fmt.Errorf("task %s was restarted, and has not committed since: %w", task.id, failures.unproven)
+			again := failedTask{err: err}
+			if task.running {
+				again.since = task.runningSince
+			}
+			failed = append(failed, again)
 		}
 	}
-	if errs == nil {
-		m.restarting.Store(nil)
-		return
-	}
-	err := errors.Join(errs...)
-	m.restarting.Store(&err)
+	m.restarting.Store(&failed)
 }

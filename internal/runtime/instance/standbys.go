@@ -62,12 +62,14 @@ func (o *openFetcher) get(open func() (kafka.Fetcher, error)) (f kafka.Fetcher, 
 	return o.fetcher, err
 }
 
+// close closes the fetcher. Not under the lock: Close waits for goroutines, and a get at the same time would wait with it.
 func (o *openFetcher) close() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.closed = true
-	if o.fetcher != nil {
-		o.fetcher.Close()
+	fetcher := o.fetcher
+	o.fetcher, o.closed = nil, true
+	o.mu.Unlock()
+	if fetcher != nil {
+		fetcher.Close()
 	}
 }
 

@@ -21,6 +21,8 @@ func (m *taskManager) handleReport(report worker.Report) {
 			task.running, task.runningSince, task.paused = true, time.Now(), false
 			m.publish()
 		}
+	case worker.Committed:
+		m.taskCommitted(report.Task)
 	case worker.Paused, worker.Resumed:
 		if task != nil {
 			task.paused = report.Kind == worker.Paused

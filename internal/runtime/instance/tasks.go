@@ -33,8 +33,8 @@ type taskManager struct {
 	damageRestarts map[graph.TaskID]int
 	// failures are of the tasks that have failed.
 	failures map[graph.TaskID]*taskFailures
-	// restarting has the errors of tasks that wait to be restarted; nil: there are none.
-	restarting atomic.Pointer[error]
+	// restarting are the tasks that wait to be restarted, or were and have not committed since.
+	restarting atomic.Pointer[[]failedTask]
 	// loggedTasks are the tasks of the last line in the log that said what runs; nil: there was none.
 	loggedTasks []string
 	// runningTasks are published for other goroutines.
@@ -360,6 +360,9 @@ func (m *taskManager) checkRemoval(r *removal) {
 // forget removes a task that is settled or dropped from the books.
 func (m *taskManager) forget(task *assignedTask) {
 	delete(m.tasks, task.id)
+	if failures := m.failures[task.id]; failures != nil {
+		failures.unproven = nil // what becomes of it is seen elsewhere
+	}
 	m.startStandbys()
 	m.publish()
 	for _, r := range slices.Clone(m.removals) { // checkRemoval deletes from it

@@ -37,10 +37,22 @@ type activeTask struct {
 	checked   bool  // the check is done
 	undo      bool  // everything that is not settled is undone when it is returned
 	cut       bool  // part of the commit in flight
+	committed bool  // a position has moved since it was adopted, and the commit of that has settled
 	err       error // why it failed
 	damaged   bool  // it failed because a file is damaged
 	// resuming is the end of the pause that waits for an answer; nil: none does.
 	resuming *resumption
+}
+
+// moved reports whether a commit moves a position of the task from where it began. It may have part in one that does
+// not, for the metadata of an offset.
+func (t *activeTask) moved(offsets map[kafka.TopicPartition]kafka.OffsetMeta) bool {
+	for tp, start := range t.Start {
+		if o, ok := offsets[tp]; ok && o.Offset > start.Offset {
+			return true
+		}
+	}
+	return false
 }
 
 // Adopt transfers a task to the worker, which owns everything in h from now on. It reports Adopted,

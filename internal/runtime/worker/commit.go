@@ -462,6 +462,10 @@ func (w *Worker) settle(pending *pendingCommit) {
 	for _, active := range pending.tasks {
 		active.cut = false
 		active.noteSettled(pending.offsets)
+		if !active.committed && active.moved(pending.offsets) {
+			active.committed = true
+			w.cfg.Report(Report{Worker: w.cfg.ID, Task: active.ID, Kind: Committed})
+		}
 	}
 	w.restarts = 0
 	w.stats.Commits.Add(1)

@@ -71,7 +71,7 @@ type Commit struct {
 // Report is an event of a worker for its owner.
 type Report struct {
 	Worker int
-	Task   graph.TaskID // of Adopted, Released, Paused, Resumed, Failed, Unreadable and Damaged
+	Task   graph.TaskID // of Adopted, Committed, Released, Paused, Resumed, Failed, Unreadable and Damaged
 	Kind   Kind
 	Err    error
 	// Settled, of Released: the stores have what their changelogs have up to the positions, and nothing else.
@@ -85,6 +85,8 @@ type Kind int
 const (
 	// Adopted: the task runs.
 	Adopted Kind = iota
+	// Committed: a position of the task has moved since Adopted, and the commit of that has settled. It is reported once.
+	Committed
 	// Released: the task is closed, and either settled or undone. Its stores belong to the owner
 	// again. Err is the error of its closing functions.
 	Released
