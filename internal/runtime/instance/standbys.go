@@ -62,7 +62,7 @@ func (o *openFetcher) get(open func() (kafka.Fetcher, error)) (f kafka.Fetcher, 
 	return o.fetcher, err
 }
 
-// close closes the fetcher. Not under the lock: Close waits for goroutines, and a get at the same time would wait with it.
+// close closes the fetcher. Not under the lock: Close waits for goroutines, and a get would wait for that, too.
 func (o *openFetcher) close() {
 	o.mu.Lock()
 	fetcher := o.fetcher
