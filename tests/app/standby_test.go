@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -178,11 +179,69 @@ func TestStandby_Tags(t *testing.T) {
 		assert.Subset(t, tasksOf(third.Standbys()), names(first.Tasks()), "all is different there")
 		assert.Subset(t, tasksOf(first.Standbys()), names(third.Tasks()), "all is different there")
 		assert.Empty(t, second.Standbys(), "it has something in common with each")
-		assert.Len(t, tasksOf(first.Standbys()), 3)
-		assert.Len(t, tasksOf(third.Standbys()), 3)
+		assert.Len(t, slices.Concat(first.Standbys(), third.Standbys()), 6)
 		for _, m := range members {
 			m.stop()
 		}
+	})
+}
+
+// A standby that is to be elsewhere, here since a member in another zone comes, ends when the one there has caught up, not before.
+func TestStandby_StaysUntilTheOtherHasCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 4), broker.Topic("counts", 4))
+		top := simple(t)
+		cfg := func(zone string) millstream.Config {
+			c := config(t, b)
+			c.Standbys, c.AcceptableLag, c.Tags, c.StandbyTags = 1, 50, map[string]string{"zone": zone}, []string{"zone"}
+			return c
+		}
+		var third atomic.Pointer[member]
+		var ended atomic.Int32
+		observe := func(c millstream.Config) millstream.Config {
+			c.Events.Standby = func(u millstream.StandbyUpdate) {
+				m := third.Load()
+				if u.Event != millstream.StandbyMigrated || m == nil {
+					return
+				}
+				ended.Add(1)
+				for _, info := range m.Standbys() {
+					if info.Task == u.Task {
+						assert.LessOrEqual(t, info.Lag, int64(50), "%v ends before the one in the other zone has caught up", u)
+						return
+					}
+				}
+				for _, task := range m.Tasks() {
+					if task.ID == u.Task {
+						return
+					}
+				}
+				assert.Fail(t, "nobody else has it", "%v: %v", u, m.Standbys())
+			}
+			return c
+		}
+		first := start(t, top, observe(cfg("a")))
+		for i := range 8 {
+			write(t, b, "in", 1000*i, 1000)
+		}
+		time.Sleep(10 * time.Second)
+		second := start(t, top, observe(cfg("a")))
+		time.Sleep(time.Minute)
+		require.Len(t, first.Standbys(), 2)
+		require.Len(t, second.Standbys(), 2)
+		third.Store(start(t, top, cfg("b")))
+		time.Sleep(2 * time.Minute)
+		assert.Subset(t, tasksOf(third.Load().Standbys()), append(names(first.Tasks()), names(second.Tasks())...))
+		assert.Positive(t, ended.Load())
+		n := 0
+		for _, m := range []*member{first, second, third.Load()} {
+			n += len(m.Standbys())
+		}
+		assert.Equal(t, 4, n, "one of each task")
+		last := third.Swap(nil)
+		second.stop()
+		first.stop()
+		last.stop()
 	})
 }
 

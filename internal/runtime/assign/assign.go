@@ -79,6 +79,8 @@ type Subscription struct {
 	// task of its own; of the tasks that it runs it has all.
 	Standbys  []graph.TaskID
 	Positions []Position
+	// Leaving are those of Standbys that the last assignment has let the member keep until others have caught up.
+	Leaving []graph.TaskID
 	// Changes reports, in what was decoded, that the member understands assignments that leave out the tasks that follow
 	// from its partitions. Earlier versions do not.
 	Changes bool
@@ -101,6 +103,10 @@ type Assignment struct {
 	// when its lag is at most AcceptableLag, it asks for a rebalance. Both are sorted, in the member's own numbering.
 	Standbys, WarmUps []graph.TaskID
 	AcceptableLag     int64
+	// Replacing are those of Standbys in whose place another member has one until the member's lag is at most
+	// AcceptableLag: it asks for a rebalance then. Leaving are those of Standbys that another member is to have, and has
+	// not got yet.
+	Replacing, Leaving []graph.TaskID
 	// Unneeded are stored tasks of which others have the state, and the member is neither to run nor to copy them.
 	Unneeded []graph.TaskID
 }
@@ -148,6 +154,9 @@ type member struct {
 	target       []task            // what it is to run
 	copies       []task            // of which it is to have a standby
 	warm         []task            // of copies, those that are to move to it
+	replacing    []task            // of copies, those in whose place others have one meanwhile
+	leaving      []task            // of copies, those that it has until others have caught up
+	wasLeaving   map[task]bool     // what the last assignment has said of that
 	unneeded     []task            // of which its state is of no use
 	at           []int32           // where it is, by rack and tags; see locations
 	standbyCount int               // how many standbys so far, of all sub-topologies
@@ -276,6 +285,7 @@ func buildAssignments(members []*member, owners ownership, subs []*candidate) ma
 		SortTasks(a.Tasks)
 		SortPartitions(a.Partitions)
 		a.Standbys, a.WarmUps, a.Unneeded = m.own(m.copies), m.own(m.warm), m.own(m.unneeded)
+		a.Replacing, a.Leaving = m.own(m.replacing), m.own(m.leaving)
 		out[m.id] = a
 	}
 	for id, a := range out {

@@ -89,6 +89,12 @@ func (m *member) decodePositions() {
 			m.positions[key] = offsets
 		}
 	}
+	m.wasLeaving = map[task]bool{}
+	for _, t := range m.subscription.Leaving {
+		if key, ok := m.task(t); ok {
+			m.wasLeaving[key] = true
+		}
+	}
 	m.standbys = map[task]bool{}
 	for _, t := range m.subscription.Standbys {
 		if key, ok := m.task(t); ok {

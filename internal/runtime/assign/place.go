@@ -14,7 +14,8 @@ import (
 //     can run it with a smaller one.
 //  2. A task whose owner has its state leaves it only for its target, and only when that has caught up.
 //  3. A standby is on another process than its task, and than the other standbys of the task.
-//  4. A fixed point: nothing moves when all members say the same again.
+//  4. A task has no fewer standbys that have caught up because one moves.
+//  5. A fixed point: nothing moves when all members say the same again.
 type placement struct {
 	*Options
 	members []*member
@@ -177,7 +178,9 @@ func (p *placement) retainStandby(s *candidate, partition int32, quota map[*memb
 			continue
 		}
 		// Who has a standby now comes before who has state for another reason: else the two would take turns.
+		// Last comes who has it only until another one has caught up: that other one would have read for nothing.
 		if best == nil || cmp.Or(compareBool(!m.standbys[key], !best.standbys[key]),
+			compareBool(m.wasLeaving[key], best.wasLeaving[key]),
 			compareLoad(m.standbyCount, m, best.standbyCount, best)) < 0 {
 			best = m
 		}
@@ -252,6 +255,46 @@ func (p *placement) placeWarmUps() {
 	}
 }
 
+// placeLeaving lets members keep standbys that others are to have, until those have caught up: a task would have fewer
+// meanwhile, and whoever gets it when its member dies would restore. For each standby that has not caught up, one stays
+// that has, or of which that is not known.
+func (p *placement) placeLeaving(subs []*candidate) {
+	for _, s := range subs {
+		for partition, standbys := range s.standbys {
+			key := task{s.number, int32(partition)}
+			behind := slices.DeleteFunc(slices.Clone(standbys), func(m *member) bool {
+				return m.lag(s, key.partition, p.owners, p.Options) <= p.AcceptableLag
+			})
+			leaving := p.leaving(s, key, len(behind))
+			for _, m := range leaving {
+				m.copies, m.leaving = append(m.copies, key), append(m.leaving, key)
+			}
+			if len(leaving) > 0 {
+				for _, m := range behind {
+					m.replacing = append(m.replacing, key)
+				}
+			}
+		}
+	}
+}
+
+// leaving returns up to n members that have a standby of a task, or run it, and are to have none.
+func (p *placement) leaving(s *candidate, key task, n int) (out []*member) {
+	chosen := s.chosen(key.partition)
+	for _, m := range s.holders[key.partition] {
+		if len(out) == n {
+			break
+		}
+		if !m.subscription.Standby || !p.hasState(m, s, key) || sharesProcess(m, chosen) || slices.Contains(m.copies, key) {
+			continue
+		}
+		if lag := m.lag(s, key.partition, p.owners, p.Options); lag <= p.AcceptableLag || lag == unknownLag {
+			out, chosen = append(out, m), append(chosen, m)
+		}
+	}
+	return out
+}
+
 func (s *candidate) standbysOf(partition int32) []*member {
 	if int(partition) >= len(s.standbys) {
 		return nil
@@ -282,6 +325,7 @@ func place(members []*member, owners ownership, subs []*candidate, o *Options) {
 		p.placeStandbys(stateful)
 	}
 	p.placeWarmUps()
+	p.placeLeaving(stateful)
 	p.findUnneeded(stateful)
 }
 

@@ -23,13 +23,16 @@ type stores struct {
 	running map[string]map[graph.TaskID]bool
 	copies  map[string][]graph.TaskID
 	warm    map[string][]graph.TaskID
+	replace map[string][]graph.TaskID
+	leaving map[string][]graph.TaskID
+	moved   int // standbys that stayed until others had caught up
 }
 
 const acceptable = 10
 
 func newStores(t *testing.T, r *rand.Rand, standbys int) *stores {
 	s := &stores{world: newWorld(t, map[string]int{}), r: r, has: map[string]map[graph.TaskID]int64{}, running: map[string]map[graph.TaskID]bool{},
-		copies: map[string][]graph.TaskID{}, warm: map[string][]graph.TaskID{}}
+		copies: map[string][]graph.TaskID{}, warm: map[string][]graph.TaskID{}, replace: map[string][]graph.TaskID{}, leaving: map[string][]graph.TaskID{}}
 	s.options = Options{Standbys: standbys, AcceptableLag: acceptable, Changelogs: map[string][]LogBounds{}}
 	for i := range 1 + r.IntN(3) {
 		topic := fmt.Sprintf("t%d", i)
@@ -68,6 +71,8 @@ func (s *stores) remove(id string) {
 	delete(s.running, id)
 	delete(s.copies, id)
 	delete(s.warm, id)
+	delete(s.replace, id)
+	delete(s.leaving, id)
 }
 
 func (s *stores) end(id graph.TaskID) int64 {
@@ -87,7 +92,7 @@ func (s *stores) lagOf(member string, id graph.TaskID) int64 {
 // describe has the members say what they have.
 func (s *stores) describe() {
 	for id, m := range s.members {
-		m.Standbys, m.Positions, m.Stored = s.copies[id], nil, nil
+		m.Standbys, m.Leaving, m.Positions, m.Stored = s.copies[id], s.leaving[id], nil, nil
 		known := map[graph.TaskID]bool{}
 		for t := range s.has[id] {
 			known[t] = true
@@ -165,7 +170,13 @@ func (s *stores) generation() bool {
 			require.NotContains(s.t, a.Tasks, t)
 			require.NotContains(s.t, a.Standbys, t)
 		}
-		s.copies[id], s.warm[id] = a.Standbys, a.WarmUps
+		require.Subset(s.t, a.Standbys, a.Replacing)
+		require.Subset(s.t, a.Standbys, a.Leaving)
+		s.moved += len(a.Leaving)
+	}
+	s.checkCopies(got, lags)
+	for id, a := range got {
+		s.copies[id], s.warm[id], s.replace[id], s.leaving[id] = a.Standbys, a.WarmUps, a.Replacing, a.Leaving
 	}
 	require.LessOrEqual(s.t, extra, maxWarmUps)
 	for id, m := range s.members {
@@ -176,6 +187,37 @@ func (s *stores) generation() bool {
 		}
 	}
 	return again
+}
+
+// checkCopies checks that no task has fewer copies that have caught up than before, beside those of members that have died, as far as it is
+// to have so many. A task that is on its way runs nowhere, and is a copy of its own.
+func (s *stores) checkCopies(got map[string]Assignment, lags map[string]map[graph.TaskID]int64) {
+	if s.options.Standbys == 0 {
+		return
+	}
+	before, after, runs := map[graph.TaskID]int{}, map[graph.TaskID]int{}, map[graph.TaskID]bool{}
+	for id, a := range got {
+		for t, lag := range lags[id] {
+			if lag > acceptable {
+				continue
+			}
+			if s.running[id][t] || slices.Contains(s.copies[id], t) {
+				before[t]++
+			}
+			if slices.Contains(a.Tasks, t) || slices.Contains(a.Standbys, t) {
+				after[t]++
+			}
+		}
+		for _, t := range a.Tasks {
+			runs[t] = true
+		}
+	}
+	for t, n := range before {
+		if !runs[t] {
+			after[t]++
+		}
+		require.GreaterOrEqual(s.t, after[t], min(n, 1+s.options.Standbys), "copies of %v that have caught up: %v", t, got)
+	}
 }
 
 // work lets members restore and copy. It reports whether one is to ask for a rebalance.
@@ -191,7 +233,7 @@ func (s *stores) work() (rejoin bool) {
 		}
 		for _, t := range s.copies[id] {
 			s.has[id][t] = min(s.has[id][t]+int64(s.r.IntN(1500)), s.end(t))
-			rejoin = rejoin || slices.Contains(s.warm[id], t) && s.lagOf(id, t) <= acceptable
+			rejoin = rejoin || (slices.Contains(s.warm[id], t) || slices.Contains(s.replace[id], t)) && s.lagOf(id, t) <= acceptable
 		}
 	}
 	return rejoin
@@ -210,7 +252,7 @@ func (s *stores) converge() {
 			for _, t := range m.Owned {
 				idle = idle && (!s.stateful(t) || s.running[id][t])
 			}
-			idle = idle && len(s.warm[id]) == 0
+			idle = idle && len(s.warm[id])+len(s.replace[id])+len(s.leaving[id]) == 0
 		}
 		if !again && idle {
 			break
@@ -302,6 +344,7 @@ func TestPlace_RandomGroups(t *testing.T) {
 	if testing.Short() {
 		n = 30
 	}
+	moved := 0
 	for range n {
 		s := newStores(t, r, r.IntN(3))
 		racks, zones := []string{"", "a", "b"}[:1+r.IntN(3)], []string{"", "z1", "z2", "z3"}[:1+r.IntN(4)]
@@ -328,7 +371,9 @@ func TestPlace_RandomGroups(t *testing.T) {
 			}
 			s.converge()
 		}
+		moved += s.moved
 	}
+	assert.Positive(t, moved, "standbys that stayed for a while")
 }
 
 // What cannot be looked up is not known, which is not the same as no lag: what runs stays.
@@ -438,6 +483,42 @@ func TestPlace_Tags(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A standby that moves, here to another zone, stays where it was until the other one has caught up.
+func TestPlace_StandbyStaysUntilTheOtherHasCaughtUp(t *testing.T) {
+	s := newStores(t, rand.New(rand.NewPCG(1, 1)), 1)
+	s.options.StandbyTags = []string{"zone"}
+	s.subs = []Subtopology{{Topics: []string{"t0"}, Stores: []string{"s0"}}}
+	s.partitions = map[string]int{"t0": 4}
+	s.options.Changelogs = map[string][]LogBounds{"s0": slices.Repeat([]LogBounds{{End: 5000, Known: true}}, 4)}
+	s.add("m1", "", "a")
+	s.add("m2", "", "a")
+	s.converge()
+	for range 50 {
+		s.work()
+	}
+	before := slices.Clone(s.copies["m2"])
+	require.Len(t, before, 2)
+	s.add("m3", "", "b")
+	for s.generation() {
+	}
+	assert.Len(t, s.copies["m3"], 4)
+	assert.Subset(t, s.copies["m3"], s.replace["m3"])
+	assert.NotEmpty(t, s.replace["m3"])
+	assert.Equal(t, before, s.copies["m2"], "these go on")
+	assert.Equal(t, before, s.leaving["m2"])
+	require.False(t, s.generation(), "as long as nobody has caught up")
+	assert.Equal(t, before, s.copies["m2"])
+	s.options.Changelogs["s0"][0].Known = false // nor when it is not known who has
+	require.False(t, s.generation())
+	assert.Equal(t, before, s.copies["m2"])
+	s.options.Changelogs["s0"][0].Known = true
+	s.converge()
+	for _, task := range slices.Concat(s.members["m1"].Owned, s.members["m2"].Owned) {
+		assert.Contains(t, s.copies["m3"], task)
+		assert.NotContains(t, append(s.copies["m1"], s.copies["m2"]...), task)
 	}
 }
 

@@ -39,6 +39,7 @@ const (
 	tagStandbys      = 9 // a list, possibly empty: that it is there says that the member knows standbys
 	tagPositions     = 10
 	tagTags          = 11 // keys and values, which say where the member runs
+	tagWasLeaving    = 12
 )
 
 // Encode returns the subscription in the format of Kafka's consumer protocol. What that has no
@@ -74,6 +75,9 @@ func (s Subscription) userData() []byte {
 		if len(s.Positions) > 0 {
 			b = appendField(b, tagPositions, appendPositions(nil, s.Positions))
 		}
+	}
+	if len(s.Leaving) > 0 {
+		b = appendField(b, tagWasLeaving, appendTasks(nil, s.Leaving))
 	}
 	if len(s.Tags) > 0 {
 		b = appendField(b, tagTags, appendTags(nil, s.Tags))
@@ -217,6 +221,8 @@ func (s *Subscription) field(tag uint64, r *reader) {
 		s.Standby, s.Standbys = true, r.tasks()
 	case tagPositions:
 		s.Positions = r.positions()
+	case tagWasLeaving:
+		s.Leaving = r.tasks()
 	case tagTags:
 		s.Tags = r.tags()
 	}
@@ -232,6 +238,8 @@ const (
 	tagWarmUps     = 7
 	tagLag         = 8 // what is acceptable, where there are warm-ups
 	tagUnneeded    = 9
+	tagReplacing   = 10
+	tagLeaving     = 11
 	tagProgram     = 12
 )
 

@@ -14,6 +14,14 @@ func (a Assignment) appendStandbys(data []byte) []byte {
 	}
 	if len(a.WarmUps) > 0 {
 		data = appendField(data, tagWarmUps, appendTasks(nil, a.WarmUps))
+	}
+	if len(a.Replacing) > 0 {
+		data = appendField(data, tagReplacing, appendTasks(nil, a.Replacing))
+	}
+	if len(a.Leaving) > 0 {
+		data = appendField(data, tagLeaving, appendTasks(nil, a.Leaving))
+	}
+	if len(a.WarmUps)+len(a.Replacing) > 0 {
 		data = appendField(data, tagLag, binary.AppendUvarint(nil, uint64(a.AcceptableLag)))
 	}
 	if len(a.Unneeded) > 0 {
@@ -30,6 +38,11 @@ func (a *Assignment) standbyField(tag uint64, r *reader) {
 	case tagWarmUps:
 		a.WarmUps = r.tasks()
 		SortTasks(a.WarmUps)
+	case tagReplacing:
+		a.Replacing = r.tasks()
+		SortTasks(a.Replacing)
+	case tagLeaving:
+		a.Leaving = r.tasks()
 	case tagLag:
 		a.AcceptableLag = int64(min(r.uvarint(), math.MaxInt64))
 	case tagUnneeded:

@@ -28,7 +28,7 @@ func subscription() Subscription {
 		Owned:      []graph.TaskID{{Subtopology: 0, Partition: 0}, {Subtopology: 0, Partition: 3}, {Subtopology: 1, Partition: 0}},
 		Partitions: []kafka.TopicPartition{{Topic: "clicks", Partition: 0}, {Topic: "clicks", Partition: 3}, {Topic: "log-a", Partition: 0}},
 		Generation: 7, Stored: []graph.TaskID{{Subtopology: 0, Partition: 200}}, Round: 300, Changes: true, Standby: true,
-		Tags:     map[string]string{"zone": "eu-1a", "cluster": "k8s-2"},
+		Tags: map[string]string{"zone": "eu-1a", "cluster": "k8s-2"}, Leaving: []graph.TaskID{{Subtopology: 0, Partition: 1}},
 		Standbys: []graph.TaskID{{Subtopology: 0, Partition: 1}}, Positions: []Position{{graph.TaskID{Subtopology: 0, Partition: 1}, []int64{17}}, {graph.TaskID{Subtopology: 0, Partition: 200}, []int64{-1}}},
 	}
 }
@@ -57,7 +57,7 @@ func TestAssignment_KafkaFormat(t *testing.T) {
 		Tasks:      []graph.TaskID{{Subtopology: 0, Partition: 1}, {Subtopology: 2, Partition: 0}},
 		Partitions: []kafka.TopicPartition{{Topic: "a", Partition: 1}, {Topic: "b", Partition: 0}, {Topic: "b", Partition: 1}}, Moving: 5,
 		Standbys: []graph.TaskID{{Subtopology: 0, Partition: 2}, {Subtopology: 0, Partition: 3}}, WarmUps: []graph.TaskID{{Subtopology: 0, Partition: 3}}, AcceptableLag: 12_345,
-		Unneeded: []graph.TaskID{{Subtopology: 0, Partition: 9}},
+		Unneeded: []graph.TaskID{{Subtopology: 0, Partition: 9}}, Replacing: []graph.TaskID{{Subtopology: 0, Partition: 2}}, Leaving: []graph.TaskID{{Subtopology: 0, Partition: 4}},
 	}
 	b := want.Encode(subscription())
 	var m kmsg.ConsumerMemberAssignment
@@ -185,7 +185,7 @@ func TestEncode_Golden(t *testing.T) {
 		Tasks:      []graph.TaskID{{Subtopology: 0, Partition: 0}, {Subtopology: 0, Partition: 3}, {Subtopology: 1, Partition: 0}},
 		Partitions: subscription().Partitions, Moving: 2,
 		Standbys: []graph.TaskID{{Subtopology: 0, Partition: 1}, {Subtopology: 0, Partition: 2}}, WarmUps: []graph.TaskID{{Subtopology: 0, Partition: 2}}, AcceptableLag: 10_000,
-		Unneeded: []graph.TaskID{{Subtopology: 0, Partition: 9}},
+		Unneeded: []graph.TaskID{{Subtopology: 0, Partition: 9}}, Replacing: []graph.TaskID{{Subtopology: 0, Partition: 1}}, Leaving: []graph.TaskID{{Subtopology: 0, Partition: 5}},
 	}
 	for name, b := range map[string][]byte{"subscription-v4.bin": subscription().Encode(), "assignment-v4.bin": a.Encode(member)} {
 		path := filepath.Join("testdata", name)
@@ -199,7 +199,7 @@ func TestEncode_Golden(t *testing.T) {
 	for _, version := range []string{"v1", "v2", "v3", "v4"} {
 		member, a := member, a
 		if version < "v4" {
-			member.Tags = nil
+			member.Tags, member.Leaving, a.Replacing, a.Leaving = nil, nil, nil, nil
 		}
 		if version < "v3" { // they knew no standbys
 			member.Standby, member.Standbys, member.Positions = false, nil, nil

@@ -58,6 +58,7 @@ func (g *Group) applyAssignment(out outcome) {
 		g.cfg.Handler.Assigned(nil)
 	}
 	g.notifyAssigned(added)
+	state.leaving = out.leaving
 	g.cfg.Handler.Standbys(out.standbys)
 	if g.cfg.Unneeded != nil {
 		g.cfg.Unneeded(out.unneeded)

@@ -33,6 +33,8 @@ type loopState struct {
 
 	otherProtocolSince time.Time // since when members of another protocol refuse this one; zero: they do not
 
+	leaving []graph.TaskID // standbys that the member has only until others have caught up
+
 	loggedExcluded string // the last log text about subtopologies that are not run
 	reported       bool   // the handler knows the member's tasks, or that it has none
 	stopping       bool

@@ -51,10 +51,10 @@ type Handler interface {
 // Standby is a task of whose stores the member is to have a copy.
 type Standby struct {
 	Task topics.Task
-	// WarmUp: the task is to move here. When the lag of its stores is at most AcceptableLag, in offsets, the member
-	// asks for a rebalance.
-	WarmUp        bool
-	AcceptableLag int64
+	// WarmUp: the task is to move here. Replaces: another member has a standby until this one has caught up. When the lag
+	// of its stores is at most AcceptableLag, in offsets, the member asks for a rebalance, in both cases.
+	WarmUp, Replaces bool
+	AcceptableLag    int64
 }
 
 // Config configures a Group.

@@ -39,7 +39,8 @@ type outcome struct {
 	tasks        map[graph.TaskID]topics.Task
 	standbys     []Standby
 	unneeded     []graph.TaskID
-	moving       int // tasks that other members must release first
+	leaving      []graph.TaskID // standbys that end when others have caught up
+	moving       int            // tasks that other members must release first
 	excluded     []assign.Exclusion
 	alone        bool               // no other member has this program
 	returned     bool               // the assignment may be that of an earlier process with the same instance id
@@ -176,6 +177,7 @@ func (g *Group) join(ctx context.Context, c *call, req kafka.JoinRequest, subs [
 	out.moving, out.excluded, out.alone = assignment.Moving, assignment.Excluded, assignment.Alone
 	if out.tasks, out.err = g.resolveTasks(ctx, assignment); out.err == nil {
 		out.standbys, out.unneeded = g.resolveStandbys(assignment), assignment.Unneeded
+		out.leaving = assignment.Leaving
 	}
 	return out
 }

@@ -19,6 +19,11 @@ func (g *Group) describeStandbys(sub *assign.Subscription) {
 	sub.Standby = true
 	if g.cfg.Standbys != nil {
 		sub.Standbys = g.cfg.Standbys()
+		for _, id := range sub.Standbys {
+			if slices.Contains(g.state.leaving, id) {
+				sub.Leaving = append(sub.Leaving, id)
+			}
+		}
 	}
 	if g.cfg.Positions != nil {
 		sub.Positions = g.cfg.Positions()
@@ -75,7 +80,10 @@ func (g *Group) resolveStandbys(assignment assign.Assignment) []Standby {
 	for _, id := range assignment.Standbys {
 		if id.Subtopology < len(deployment.Subtopologies) {
 			_, warmUp := slices.BinarySearchFunc(assignment.WarmUps, id, graph.TaskID.Compare)
-			out = append(out, Standby{Task: deployment.Task(id), WarmUp: warmUp, AcceptableLag: assignment.AcceptableLag})
+			_, replaces := slices.BinarySearchFunc(assignment.Replacing, id, graph.TaskID.Compare)
+			out = append(out, Standby{
+				Task: deployment.Task(id), WarmUp: warmUp, Replaces: replaces, AcceptableLag: assignment.AcceptableLag,
+			})
 		}
 	}
 	return out

@@ -93,7 +93,12 @@ func (inst *Instance) newStandbys() *standby.Set {
 		},
 		Committed:  inst.committedOffsets,
 		Background: inst.background,
-		CaughtUp: func(id graph.TaskID) {
+		CaughtUp: func(id graph.TaskID, warmUp bool) {
+			if !warmUp {
+				inst.cfg.Logger.Info("millstream: a standby has caught up here, and another member's may end", "task", id.String())
+				inst.group.Rejoin("the standby of task " + id.String() + " has caught up")
+				return
+			}
 			inst.cfg.Logger.Info("millstream: a task has warmed up here, and may move", "task", id.String())
 			inst.group.Rejoin("task " + id.String() + " has warmed up")
 		},

@@ -54,8 +54,9 @@ type Config struct {
 	Ends, Committed func(ctx context.Context, tps []kafka.TopicPartition) (map[kafka.TopicPartition]int64, error)
 	// Background runs a function on a goroutine whose end the owner waits for.
 	Background func(func())
-	// CaughtUp is called when the lag of a warm-up is acceptable: the task may move to this member.
-	CaughtUp func(graph.TaskID)
+	// CaughtUp is called when the lag of a warm-up is acceptable: the task may move to this member. And it is called, with
+	// false for warmUp, when that of a standby is in whose place another member has one until then.
+	CaughtUp func(id graph.TaskID, warmUp bool)
 	// Update is called when a standby of a store has begun, after each batch that was applied, and when it has
 	// ended. Nil: nobody wants to know.
 	Update func(Update)
@@ -285,7 +286,7 @@ func (s *Set) start(w group.Standby) {
 		r.next = &w
 		return
 	}
-	r.WarmUp, r.AcceptableLag = w.WarmUp, w.AcceptableLag
+	r.WarmUp, r.Replaces, r.AcceptableLag = w.WarmUp, w.Replaces, w.AcceptableLag
 	for _, f := range r.logs {
 		f.info.WarmUp = w.WarmUp
 	}
@@ -400,22 +401,43 @@ func (s *Set) advance(f *followed) {
 	s.announce(r)
 }
 
-// announce reports a warm-up that has caught up.
+// announce reports a warm-up that has caught up, or that all standbys have which replace others: a member may get many
+// of these at once, and no rebalance is wanted for each.
 func (s *Set) announce(r *replica) {
-	if !r.WarmUp || !r.open || r.stopped || !r.announced.IsZero() && time.Since(r.announced) < announceInterval {
+	if !r.WarmUp && !r.Replaces || !r.caughtUp() ||
+		!r.announced.IsZero() && time.Since(r.announced) < announceInterval {
 		return
+	}
+	now := time.Now()
+	if !r.WarmUp {
+		for _, other := range s.replicas {
+			if other.Replaces && !other.stopped && !other.caughtUp() {
+				return
+			}
+		}
+		for _, other := range s.replicas {
+			if other.Replaces {
+				other.announced = now
+			}
+		}
+	}
+	r.announced = now
+	s.cfg.CaughtUp(r.Task.ID, r.WarmUp)
+}
+
+// caughtUp reports whether the lag of a replica is known, and acceptable.
+func (r *replica) caughtUp() bool {
+	if !r.open || r.stopped {
+		return false
 	}
 	var lag int64
 	for _, f := range r.logs {
 		if f.info.Lag() < 0 {
-			return
+			return false
 		}
 		lag += f.info.Lag()
 	}
-	if lag <= r.AcceptableLag {
-		r.announced = time.Now()
-		s.cfg.CaughtUp(r.Task.ID)
-	}
+	return lag <= r.AcceptableLag
 }
 
 // poll looks up the ends of the logs, and how far topics that stand for changelogs are committed.

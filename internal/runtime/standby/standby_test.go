@@ -42,7 +42,7 @@ func TestSet_WantedAgainDuringTheOpening(t *testing.T) {
 					Release:    func(worker.StandbyStores, bool, bool) { open.Add(-1) },
 					Fetcher:    func() (kafka.Fetcher, error) { return nil, errors.New("there are no logs") },
 					Background: func(f func()) { go f() },
-					CaughtUp:   func(graph.TaskID) {},
+					CaughtUp:   func(graph.TaskID, bool) {},
 					Logger:     slog.New(slog.DiscardHandler),
 				})
 				go s.Run(t.Context())
