@@ -3,16 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"embed"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"time"
@@ -21,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millstream-go/millstream/internal/storage"
+	"github.com/millstream-go/millstream/tests/kafkatest"
 )
 
 // The workloads on Kafka Streams: a program in Java (the folder java), compiled on the machine, with its libraries from Maven.
@@ -44,87 +41,14 @@ func (o *options) heap() string {
 	return javaHeap
 }
 
-// buildJava compiles the program. What it needs and what it makes are kept in the cache, under the hash of what they are made of.
+// buildJava compiles the program.
 func buildJava(ctx context.Context, cache string) (javaProgram, error) {
-	for _, tool := range []string{"javac", "mvn"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return "", fmt.Errorf("Kafka Streams needs a JDK 17 and Maven: %w (on Debian: apt-get install openjdk-17-jdk-headless maven)", err)
-		}
-	}
-	pom, err := javaFiles.ReadFile("java/pom.xml")
+	files, err := fs.Sub(javaFiles, "java")
 	if err != nil {
 		return "", err
 	}
-	libs, err := cached(cache, "libraries", pom, func(dir string) error {
-		if err := os.WriteFile(filepath.Join(dir, "pom.xml"), pom, 0o644); err != nil {
-			return err
-		}
-		return tool(ctx, dir, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=.")
-	})
-	if err != nil {
-		return "", err
-	}
-	sources, err := fs.Glob(javaFiles, "java/*.java")
-	if err != nil {
-		return "", err
-	}
-	var all []byte
-	for _, name := range sources {
-		text, err := javaFiles.ReadFile(name)
-		if err != nil {
-			return "", err
-		}
-		all = append(all, text...)
-	}
-	jars := filepath.Join(libs, "*")
-	classes, err := cached(cache, "classes", append(all, pom...), func(dir string) error {
-		args := []string{"-encoding", "UTF-8", "-Xlint:all,-serial,-try", "-cp", jars, "-d", "."}
-		for _, name := range sources {
-			text, err := javaFiles.ReadFile(name)
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), text, 0o644); err != nil {
-				return err
-			}
-			args = append(args, filepath.Base(name))
-		}
-		return tool(ctx, dir, "javac", args...)
-	})
-	return javaProgram(classes + string(os.PathListSeparator) + jars), err
-}
-
-func tool(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", name, err, out)
-	}
-	return nil
-}
-
-// cached returns the directory that was made of content. It is made under another name and renamed, so that what has the name is
-// complete.
-func cached(cache, name string, content []byte, fill func(dir string) error) (string, error) {
-	dir := filepath.Join(cache, fmt.Sprintf("%s-%x", name, sha256.Sum256(content))[:len(name)+17])
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return dir, err
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	tmp, err := os.MkdirTemp(cache, "making-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(tmp)
-	if err := fill(tmp); err != nil {
-		return "", err
-	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return "", err
-	}
-	return dir, os.Rename(tmp, dir)
+	classPath, err := kafkatest.CompileJava(ctx, cache, files)
+	return javaProgram(classPath), err
 }
 
 // startStreams starts the program of a workload on Kafka Streams, and waits until its tasks run.

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millstream-go/millstream"
@@ -175,6 +176,35 @@ func TestExactlyOnce_LivingProcessesKeepTheirTransactions(t *testing.T) {
 			assert.NotContains(t, log.String(), text)
 		}
 		assert.Len(t, latest(t, b, "counts"), 3000)
+	})
+}
+
+// What a Java program has left open when it was killed, which ran the application before, holds up nobody for longer than its session.
+// That of another application, whose name begins like this one's, is left alone.
+func TestExactlyOnce_TransactionOfKafkaStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1), broker.Topic("others", 1))
+		const process = "6cbda5e4-c9ae-4b83-8405-324f9ca0f3e3-1"
+		for id, topic := range map[string]string{"app-" + process: "in", "app-other-" + process: "others"} {
+			c, err := kgo.NewClient(kgo.SeedBrokers(b.Brokers()...), kgo.Dialer(b.Dialer()), kgo.TransactionalID(id),
+				kgo.TransactionTimeout(time.Minute), kgo.DefaultProduceTopic(topic), kgo.DisableClientMetrics())
+			require.NoError(t, err)
+			defer c.Close()
+			require.NoError(t, c.BeginTransaction())
+			require.NoError(t, c.ProduceSync(t.Context(), kgo.StringRecord("uncommitted")).FirstErr())
+		}
+		write(t, b, "in", 0, 10)
+		cfg := exactlyOnce(t, b)
+		log := logTo(&cfg)
+		began := time.Now()
+		m := start(t, simple(t), cfg)
+		await(t, b, "counts", 10)
+		assert.Less(t, time.Since(began), 15*time.Second)
+		m.stop()
+		assert.Len(t, latest(t, b, "counts"), 10)
+		aborted := log.lines(abortedForDead)
+		require.Len(t, aborted, 1)
+		assert.Contains(t, aborted[0], "transactional_id=app-"+process)
 	})
 }
 

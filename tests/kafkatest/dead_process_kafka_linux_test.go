@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millstream-go/millstream"
 	"github.com/millstream-go/millstream/internal/runtime/statedir"
@@ -66,16 +65,9 @@ func killInTransaction(t *testing.T, ctx context.Context, n *kafkatest.Node, vic
 	require.NoError(t, err)
 	defer client.Close()
 	open := func() bool {
-		req := kmsg.NewPtrListTransactionsRequest()
-		req.StateFilters = []string{"Ongoing"}
-		resp, err := req.RequestWith(ctx, client)
+		open, err := kafkatest.HasOpenTransaction(ctx, client, fmt.Sprintf("%s-%x-", c.Application, id))
 		require.NoError(t, err)
-		for _, x := range resp.TransactionStates {
-			if strings.HasPrefix(x.TransactionalID, fmt.Sprintf("%s-%x-", c.Application, id)) {
-				return true
-			}
-		}
-		return false
+		return open
 	}
 	eventually(t, "a transaction of the process", func() bool {
 		require.NoError(t, victim.Process.Signal(syscall.SIGSTOP))

@@ -25,6 +25,9 @@ import (
 // With the transactions first, each that is found was begun before the members were looked up, so that its process
 // had joined before. A process that comes back meanwhile has raised the epoch of its id, and only the epoch that was
 // found is ended.
+//
+// A transaction of Kafka Streams, whose application this was before, is one of the dead when this process is a member:
+// members of both cannot be in one group.
 type abandonedTransactions struct {
 	application string
 	process     [16]byte
@@ -163,7 +166,7 @@ func (a *abandonedTransactions) end(ctx context.Context) error {
 	open, err := a.admin.OpenTransactions(ctx, func(id string) bool {
 		parsed, ok := worker.ParseTransactionalID(a.application, id)
 		// One with another id is of a process on a copy of the directory, which may be alive.
-		return ok && (parsed.Process != a.process || starting && !parsed.Another)
+		return ok && (parsed.KafkaStreams || parsed.Process != a.process || starting && !parsed.Another)
 	})
 	errs := []error{err}
 	var others []kafka.OpenTransaction
@@ -172,7 +175,8 @@ func (a *abandonedTransactions) end(ctx context.Context) error {
 	starting = a.group.Load() == nil
 	for _, t := range open {
 		switch parsed, _ := worker.ParseTransactionalID(a.application, t.ID); {
-		case parsed.Process != a.process:
+		case parsed.KafkaStreams && starting: // this process is no member
+		case parsed.KafkaStreams || parsed.Process != a.process:
 			others = append(others, t)
 		case starting:
 			errs = append(errs, a.abort(ctx, t))
@@ -196,7 +200,13 @@ func (a *abandonedTransactions) endOfOthers(ctx context.Context, open []kafka.Op
 	}
 	var errs []error
 	for _, t := range open {
-		if parsed, _ := worker.ParseTransactionalID(a.application, t.ID); !members[parsed.Process] {
+		parsed, _ := worker.ParseTransactionalID(a.application, t.ID)
+		dead := !members[parsed.Process]
+		if parsed.KafkaStreams {
+			// Nobody of ours is in a group of Kafka Streams, whose members may be of a protocol that is not described.
+			dead = members[a.process]
+		}
+		if dead {
 			errs = append(errs, a.abort(ctx, t))
 		}
 	}
