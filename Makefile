@@ -1,4 +1,4 @@
-# The commands of this repository. `go test ./...` needs Go alone; race needs a C compiler, kafka-test Java 17 and Maven, bench a JDK 17 and Maven.
+# The commands of this repository. `go test ./...` needs Go alone; race needs a C compiler, kafka-test and bench a JDK 17 and Maven.
 
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12

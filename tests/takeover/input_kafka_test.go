@@ -88,7 +88,7 @@ type writer struct {
 
 func newWriter(t *testing.T, broker, prefix string) *writer {
 	t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ProducerLinger(0))
+	c, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ProducerLinger(0), kgo.UnknownTopicRetries(-1))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return &writer{c, prefix}

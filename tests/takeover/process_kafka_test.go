@@ -98,6 +98,7 @@ func startJava(t *testing.T, classPath string, s settings) *process {
 	guarantee := map[millstream.Guarantee]string{millstream.AtLeastOnce: "at_least_once", millstream.ExactlyOnce: "exactly_once_v2"}[s.Guarantee]
 	return start(t, "Java", exec.Command("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.streams.kstream.internals=error",
+		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.producer.internals.Sender=error",
 		"-cp", classPath, "Takeover",
 		"application="+s.Application, "broker="+s.Broker, "state="+s.StateDir, "in="+s.In, "out="+s.Out, "guarantee="+guarantee))
 }

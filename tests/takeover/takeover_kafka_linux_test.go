@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,9 +64,10 @@ func (e *environment) takeOver(t *testing.T, g millstream.Guarantee, killed bool
 			return c.differ(out.of, model(written))
 		}, p)
 	}
+	// Go is the last one always: when Kafka Streams 4.3.0 starts, it does not send what waits in a join with a grace period from before.
 	phases := []string{"Java", "Go", "Java", "Go"}
-	if killed { // the other way around
-		slices.Reverse(phases)
+	if killed && g == millstream.ExactlyOnce { // Java has the topics that Go has made
+		phases = phases[1:]
 	}
 	for i, language := range phases {
 		from := time.Now()
