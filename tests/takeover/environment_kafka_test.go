@@ -36,6 +36,9 @@ func newEnvironment(t *testing.T) *environment {
 	e.node = kafkatest.Start(t, kafkatest.Options{JVM: []string{"-Xmx768m"}, Properties: map[string]string{
 		// What Java leaves open when it is killed, Java waits for.
 		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+		// The sessions of streams groups.
+		"group.streams.session.timeout.ms": "6000", "group.streams.min.session.timeout.ms": "6000",
+		"group.streams.heartbeat.interval.ms": "1000", "group.streams.min.heartbeat.interval.ms": "1000",
 	}})
 	var err error
 	e.admin, err = kgo.NewClient(kgo.SeedBrokers(e.node.Addr))

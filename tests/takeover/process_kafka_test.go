@@ -37,6 +37,7 @@ type settings struct {
 	Application, Broker, StateDir string
 	In, Out                       string // what names of topics begin with
 	Guarantee                     millstream.Guarantee
+	Java                          []string // settings of Kafka Streams, name=value
 }
 
 // serve is the program in Go. As that in Java it obeys the line "stop" and dies with the test.
@@ -96,11 +97,15 @@ func startGo(t *testing.T, s settings) *process {
 func startJava(t *testing.T, classPath string, s settings) *process {
 	t.Helper()
 	guarantee := map[millstream.Guarantee]string{millstream.AtLeastOnce: "at_least_once", millstream.ExactlyOnce: "exactly_once_v2"}[s.Guarantee]
-	return start(t, "Java", exec.Command("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+	args := []string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.streams.kstream.internals=error",
 		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.producer.internals.Sender=error",
 		"-cp", classPath, "Takeover",
-		"application="+s.Application, "broker="+s.Broker, "state="+s.StateDir, "in="+s.In, "out="+s.Out, "guarantee="+guarantee))
+		"application=" + s.Application, "broker=" + s.Broker, "state=" + s.StateDir, "in=" + s.In, "out=" + s.Out, "guarantee=" + guarantee}
+	for _, x := range s.Java {
+		args = append(args, "config."+x)
+	}
+	return start(t, "Java", exec.Command("java", args...))
 }
 
 func start(t *testing.T, language string, cmd *exec.Cmd) *process {

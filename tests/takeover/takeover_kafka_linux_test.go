@@ -35,6 +35,12 @@ func TestKafkaTakeover(t *testing.T) {
 	}
 }
 
+// javaAgain are settings that Java has when it comes back: a group of the protocol of KIP-1071, and rows with headers.
+var javaAgain = map[millstream.Guarantee][]string{
+	millstream.AtLeastOnce: {"group.protocol=streams"},
+	millstream.ExactlyOnce: {"dsl.store.format=headers"},
+}
+
 func (e *environment) takeOver(t *testing.T, g millstream.Guarantee, killed bool) {
 	ctx := t.Context()
 	application := strings.ToLower(strings.NewReplacer("/", "-", "TestKafka", "").Replace(t.Name()))
@@ -75,6 +81,9 @@ func (e *environment) takeOver(t *testing.T, g millstream.Guarantee, killed bool
 		if language == "Java" {
 			// Java ends with an error as long as a member of another protocol is in the group.
 			eventually(t, func() string { return e.members(ctx, application) })
+			if i > 1 {
+				s.Java = javaAgain[g]
+			}
 			p = startJava(t, e.java, s)
 		} else {
 			p = startGo(t, s)
