@@ -38,7 +38,9 @@ func (c comparison) differOne(o output, have, want []result) string {
 				return s
 			}
 		}
-		have, want = keys(have), keys(want)
+		if have, want = keys(have), keys(want); o.sessions {
+			have = whole(have, want)
+		}
 	}
 	h, w := o.texts(have), o.texts(want)
 	if c.repeated {
@@ -68,14 +70,40 @@ func tooLow(have, want []result) string {
 	return lines(out)
 }
 
-// history returns all results of the key that a text begins with.
+// history returns all results of the key that a text begins with, in all windows.
 func history(all []result, text string) string {
 	key, _, _ := strings.Cut(text, " = ")
+	key, _, windowed := strings.Cut(key, "@")
 	out := "all of " + key + ":"
 	for _, r := range all {
-		if r.key == key {
-			out += fmt.Sprintf(" %s (%s)", r.value, r.where)
+		k, w, _ := strings.Cut(r.key, "@")
+		if k != key {
+			continue
 		}
+		out += " "
+		if windowed {
+			out += w + " = "
+		}
+		out += fmt.Sprintf("%s (%s)", r.value, r.where)
+	}
+	return out
+}
+
+// whole returns sessions with each that is part of one that is wanted replaced by that.
+func whole(have, want []result) (out []result) {
+	parse := func(r result) (key string, from, to int64) {
+		key, window, _ := strings.Cut(r.key, "@")
+		fmt.Sscanf(window, "%d-%d", &from, &to)
+		return key, from, to
+	}
+	for _, h := range have {
+		key, from, to := parse(h)
+		for _, w := range want {
+			if k, f, t := parse(w); k == key && f <= from && to <= t {
+				h = w
+			}
+		}
+		out = append(out, h)
 	}
 	return out
 }
