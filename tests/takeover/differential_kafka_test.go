@@ -35,7 +35,8 @@ func TestKafkaDifferential(t *testing.T) {
 		written = append(written, rs...)
 	}
 	// What is there before they start, and what comes while they run.
-	for n := range 5 {
+	const before, batches = 2, 8
+	for n := range before {
 		write(n)
 	}
 	s := settings{Broker: e.node.Addr, StateDir: t.TempDir(), In: in, Guarantee: millstream.ExactlyOnce}
@@ -48,8 +49,8 @@ func TestKafkaDifferential(t *testing.T) {
 		eventually(t, func() string { return e.behind(t, ctx, "in-java", in) + e.behind(t, ctx, "in-go", in) }, j, g)
 	}
 	consumed()
-	for n := range 5 {
-		write(n + 5)
+	for n := before; n < batches; n++ {
+		write(n)
 		consumed()
 	}
 	want := func() map[string][]result {

@@ -151,7 +151,7 @@ func (p *process) runs() bool {
 }
 
 // patience is how long a test waits for what has to come, on a machine that may be busy with much else.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // eventually polls, since what is awaited happens in other processes. what returns what is missing, and "" when nothing is.
 func eventually(t *testing.T, what func() string, running ...*process) {
