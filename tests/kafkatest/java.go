@@ -13,7 +13,8 @@ import (
 
 // CompileJava compiles the .java files at the top of files, with the libraries that Maven gets for the pom.xml beside
 // them, and returns the class path of the program. What it downloads and what it makes are kept in the directory
-// cache, under the hash of what they are made of. Without a JDK and Maven it returns an error that says what to install.
+// cache, under the hash of what they are made of. Without a JDK and Maven it returns an error that says what to
+// install.
 func CompileJava(ctx context.Context, cache string, files fs.FS) (classPath string, err error) {
 	if err := installed("Kafka Streams needs a JDK 17", "openjdk-17-jdk-headless", "javac"); err != nil {
 		return "", err

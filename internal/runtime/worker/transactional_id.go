@@ -54,8 +54,8 @@ func ParseTransactionalID(application, id string) (out TransactionalID, ok bool)
 	return out, true
 }
 
-// parseKafkaStreams parses what follows the application in a transactional id of Kafka Streams: a UUID as Java writes it,
-// and the number of a thread.
+// parseKafkaStreams parses what follows the application in a transactional id of Kafka Streams: a UUID as Java writes
+// it, and the number of a thread.
 func parseKafkaStreams(rest string) (out TransactionalID, ok bool) {
 	const uuid = 36
 	if len(rest) <= uuid || rest[uuid] != '-' || rest[:uuid] != strings.ToLower(rest[:uuid]) {
