@@ -1,7 +1,11 @@
 package millstream
 
-// Stats are counts since the App began, and figures of its stores as they are. What is processed again, after a
-// failure, is counted again, with either guarantee.
+// Stats are counts since the App began, and figures of its stores as they are. No count ever falls.
+//
+// With AtLeastOnce, RecordsIn, RecordsOut and Dropped count what was processed, at once: what is processed again,
+// after a failure, is counted again. With ExactlyOnce they count what was committed, when its transaction has: nothing
+// of one that was aborted, and each record once. Where the outcome of a transaction is not known, since brokers did not
+// answer, its records are counted when they are processed again, or not at all if it had committed.
 type Stats struct {
 	RecordsIn  int64 // processed, from all topics that the topology reads, its own repartition topics included
 	RecordsOut int64 // sent to topics that the topology writes; changelogs are not in it

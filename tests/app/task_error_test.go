@@ -424,3 +424,49 @@ func TestTaskError_ReadyUntilItCommits(t *testing.T) {
 		m.stop()
 	})
 }
+
+// With exactly once no figure has anything of a transaction that was aborted, and none ever falls: each record counts once,
+// however often it was processed.
+func TestTaskError_CountsOfAbortedTransactions(t *testing.T) {
+	eachGuarantee(t, func(t *testing.T, b *broker.Broker, cfg millstream.Config) {
+		var fails, processed atomic.Int64
+		fails.Store(4)
+		cfg.OnTaskError = failure.RestartTask(10, time.Minute).Backoff(100*time.Millisecond, time.Second)
+		m := start(t, risky(t, func(v string) error {
+			processed.Add(1)
+			if v == "bad" && fails.Add(-1) >= 0 {
+				return errors.New("not today")
+			}
+			return nil
+		}), cfg)
+		for _, v := range []string{"a", "b", "c", "bad", "d"} {
+			send(t, b, 1, v)
+		}
+		// A record that is dropped, in front of the one that fails, and in the other task.
+		for p := range int32(2) {
+			require.NoError(t, b.Produce(t.Context(), "in", broker.Record{Partition: p, Value: []byte("no key")}))
+		}
+		send(t, b, 1, "e")
+		var last millstream.Stats
+		for range 3000 {
+			time.Sleep(5 * time.Millisecond)
+			now := m.Stats()
+			require.GreaterOrEqual(t, now.RecordsIn, last.RecordsIn)
+			require.GreaterOrEqual(t, now.RecordsOut, last.RecordsOut)
+			require.GreaterOrEqual(t, now.Dropped["record without key"], last.Dropped["record without key"])
+			last = now
+		}
+		require.Negative(t, fails.Load())
+		require.EqualValues(t, 8, committed(t, b, "app", "in"))
+		if cfg.Guarantee == millstream.ExactlyOnce {
+			require.Greater(t, processed.Load(), int64(8), "records were processed again")
+			assert.Equal(t, []int64{8, 6, 2}, []int64{last.RecordsIn, last.RecordsOut, last.Dropped["record without key"]})
+			assert.Len(t, committedRecords(t, b, "counts"), 6)
+		} else {
+			assert.GreaterOrEqual(t, last.RecordsIn, int64(8))
+			assert.GreaterOrEqual(t, last.RecordsOut, int64(6))
+			assert.GreaterOrEqual(t, last.Dropped["record without key"], int64(2))
+		}
+		m.stop()
+	})
+}

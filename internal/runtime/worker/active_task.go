@@ -120,7 +120,7 @@ func (w *Worker) startTask(active *activeTask) {
 func (w *Worker) wire(active *activeTask) error {
 	cfg := w.cfg.Task
 	cfg.ID, cfg.Context = active.ID, w.lease.Load().ctx
-	cfg.Out = output{w}
+	cfg.Out, cfg.Dropped = output{w}, w.noteDropped
 	cfg.Inputs = slices.Collect(maps.Keys(active.Start))
 	cfg.Topics = func() []string { return active.Topics }
 	cfg.Released = w.cfg.Fetcher.Release
@@ -174,7 +174,7 @@ func (o output) Partitions(topic string) (int, error) {
 
 // Send implements task.Output.
 func (o output) Send(topic string, partition int32, record kafka.ProduceRecord) error {
-	o.worker.stats.Out.Add(1)
+	o.worker.open.out++
 	tp := kafka.TopicPartition{Topic: topic, Partition: partition}
 	return o.worker.producer.Send(o.worker.lease.Load().ctx, tp, record)
 }
@@ -224,6 +224,8 @@ func (w *Worker) Abandon(done chan<- struct{}) {
 			active.releasing, active.undo, active.cut = true, true, false
 		}
 		w.returnTasks()
+		w.countOpen()
+		w.open.clear()
 		w.newLease()
 		// The producer is replaced, with what it has queued. Otherwise the next member would write these
 		// records into changelogs that others own.
@@ -330,6 +332,8 @@ func (w *Worker) abandonEpochs(kind Kind, err error) {
 		w.stopTask(active)
 		active.undo, active.cut = true, false
 	}
+	w.countOpen()
+	w.open.clear()
 	w.lease.Load().end(err) // errors from now on are consequences of this one
 	if w.exactlyOnce() && kind == Uncertain {
 		w.restarts++

@@ -25,6 +25,7 @@ type pendingCommit struct {
 	offsets map[kafka.TopicPartition]kafka.OffsetMeta
 	expired map[kafka.TopicPartition]int64 // by changelog: offsets below it may be deleted once the commit succeeds
 
+	counts        counts                         // of its epochs, with exactly once
 	ticket        *kafka.Ticket                  // of step 2; nil while it does not wait for the producer
 	transaction   *kafka.Ticket                  // of step 2, where a goroutine waits for it and goes on to step 3
 	ends          map[kafka.TopicPartition]int64 // of all tickets so far
@@ -195,6 +196,8 @@ func (w *Worker) cut() *pendingCommit {
 		}
 	}
 	pending.epochs = slices.DeleteFunc(pending.epochs, func(ep epoch) bool { return ep.task.err != nil })
+	w.countOpen()
+	pending.counts.take(&w.open)
 	pending.ticket = w.producer.Cut()
 	w.cfg.Hook.At(crashpoint.CutDone)
 	return pending
@@ -468,6 +471,7 @@ func (w *Worker) settle(pending *pendingCommit) {
 		}
 	}
 	w.restarts = 0
+	w.publish(&pending.counts)
 	w.stats.Commits.Add(1)
 	w.cutAt, w.overran = time.Time{}, false
 	w.cfg.Hook.At(crashpoint.SettleDone)

@@ -14,7 +14,7 @@ func (w *Worker) round() (busy bool) {
 		return false
 	}
 	full := w.mustPause()
-	sent := w.stats.Out.Load()
+	sent := w.open.out
 	for _, active := range w.tasks {
 		// Tasks without stores need no memory of the budget.
 		if active.stopped || active.paused || full && len(active.Engines) > 0 {
@@ -23,7 +23,7 @@ func (w *Worker) round() (busy bool) {
 		n, err := w.processTask(active)
 		if n > 0 {
 			busy = true
-			w.stats.In.Add(int64(n))
+			w.open.in += int64(n)
 		}
 		if err != nil {
 			w.failTask(active, err)
@@ -35,9 +35,10 @@ func (w *Worker) round() (busy bool) {
 	}
 	// Once a round and not once a record, so that batches are larger. A producer that is beginning has replaced the one
 	// that the records were sent to, and is not to be called yet; what is about to be aborted need not be sent.
-	if w.stats.Out.Load() != sent && !w.beginning && w.rewinding == nil {
+	if w.open.out != sent && !w.beginning && w.rewinding == nil {
 		w.producer.Flush()
 	}
+	w.countOpen()
 	return busy
 }
 

@@ -251,6 +251,7 @@ func (w *Worker) extendTransaction(pending *pendingCommit) {
 			pending.tasks = append(pending.tasks, active)
 		}
 	}
+	pending.counts.take(&next.counts)
 	maps.Copy(pending.offsets, next.offsets)
 	maps.Copy(pending.expired, next.expired)
 	pending.ticket, pending.refused, pending.extended = next.ticket, false, true

@@ -71,6 +71,7 @@ type Worker struct {
 	transactional
 	committer              Committer
 	tasks                  []*activeTask
+	open                   counts // of what was processed since the last cut
 	byPartition            map[kafka.TopicPartition]*activeTask
 	received               []message
 	inFlight               *pendingCommit
