@@ -195,9 +195,9 @@ func (w *Worker) cut() *pendingCommit {
 			w.cfg.Hook.At(crashpoint.CutHalf)
 		}
 	}
-	pending.epochs = slices.DeleteFunc(pending.epochs, func(ep epoch) bool { return ep.task.err != nil })
 	w.countOpen()
 	pending.counts.take(&w.open)
+	pending.epochs = slices.DeleteFunc(pending.epochs, func(ep epoch) bool { return ep.task.err != nil })
 	pending.ticket = w.producer.Cut()
 	w.cfg.Hook.At(crashpoint.CutDone)
 	return pending
