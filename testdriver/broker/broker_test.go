@@ -229,3 +229,57 @@ func TestVirtual_InBubble(t *testing.T) {
 		assert.Equal(t, int64(1), got[0].Offset)
 	})
 }
+
+// A record that lies behind an open transaction can be read when that is aborted, and a follower sees it then.
+func TestFollow_BehindAnAbort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("t", 1))
+		tx, err := kgo.NewClient(kgo.SeedBrokers(b.Brokers()...), kgo.TransactionalID("a"), kgo.DefaultProduceTopic("t"), kgo.Dialer(b.Dialer()))
+		require.NoError(t, err)
+		defer tx.Close()
+		require.NoError(t, tx.BeginTransaction())
+		require.NoError(t, tx.ProduceSync(t.Context(), kgo.StringRecord("aborted")).FirstErr())
+		require.NoError(t, b.Produce(t.Context(), "t", broker.Record{Value: []byte("behind")}))
+		aborted := make(chan time.Time, 1)
+		go func() {
+			time.Sleep(7 * time.Second)
+			assert.NoError(t, tx.EndTransaction(t.Context(), kgo.TryAbort))
+			aborted <- time.Now()
+		}()
+		for r, err := range b.Follow(t.Context(), "t") {
+			require.NoError(t, err)
+			require.Equal(t, "behind", string(r.Value))
+			break
+		}
+		assert.LessOrEqual(t, time.Since(<-aborted), 100*time.Millisecond)
+	})
+}
+
+// A follower goes with its partition to another broker.
+func TestFollow_LeaderMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Brokers(2), broker.Topic("t", 1))
+		wrote := make(chan time.Time, 1)
+		seen := 0
+		write := func() {
+			c, err := kgo.NewClient(kgo.SeedBrokers(b.Brokers()...), kgo.DefaultProduceTopic("t"), kgo.Dialer(b.Dialer())) // it knows no other leader
+			assert.NoError(t, err)
+			defer c.Close()
+			assert.NoError(t, c.ProduceSync(t.Context(), kgo.StringRecord("v")).FirstErr())
+			wrote <- time.Now()
+		}
+		go write()
+		for _, err := range b.Follow(t.Context(), "t") {
+			require.NoError(t, err)
+			assert.LessOrEqual(t, time.Since(<-wrote), 100*time.Millisecond)
+			if seen++; seen == 6 {
+				break
+			}
+			go func() {
+				time.Sleep(time.Second)
+				assert.NoError(t, b.Cluster().MoveTopicPartition("t", 0, int32(seen%2)))
+				write()
+			}()
+		}
+	})
+}
