@@ -176,8 +176,13 @@ func (cn *conn) close() {
 // roundTrip makes one request on cn, whose response may take up to limit. After an error that is
 // not the broker's answer the connection is dead (keeps 2).
 func (cn *conn) roundTrip(ctx context.Context, limit time.Duration, f func(*ibm.Broker) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, errNoAnswer)
-	defer cancel()
+	// Not a context with a time-out: that costs six allocations more, of each request of each transaction.
+	var late atomic.Bool
+	timer := time.AfterFunc(limit, func() {
+		late.Store(true)
+		cn.kill()
+	})
+	defer timer.Stop()
 	stop := context.AfterFunc(ctx, cn.kill)
 	defer stop()
 	err := f(cn.broker)
@@ -195,7 +200,10 @@ func (cn *conn) roundTrip(ctx context.Context, limit time.Duration, f func(*ibm.
 		return fmt.Errorf("kafka: broker %s is too old for this request, Kafka 2.8 or later is needed: %w", cn.addr, err)
 	}
 	cn.kill()
-	return &unavailableError{cn.addr, cn.transportError(causeOf(ctx, err))}
+	if err = causeOf(ctx, err); late.Load() && ctx.Err() == nil {
+		err = errNoAnswer
+	}
+	return &unavailableError{cn.addr, cn.transportError(err)}
 }
 
 // answered notes that the broker has answered a request on cn. It is called for each response.

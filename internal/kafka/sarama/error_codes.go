@@ -101,6 +101,9 @@ func codeError(code ibm.KError) error {
 
 // codeOf returns the broker's code in err, or none.
 func codeOf(err error) (ibm.KError, bool) {
+	if err == nil { // as nearly always: errors.As would allocate
+		return 0, false
+	}
 	var k ibm.KError
 	ok := errors.As(err, &k)
 	return k, ok

@@ -59,6 +59,9 @@ func (c *coordinators) find(ctx context.Context, group string) (string, error) {
 
 // forget drops what is known of the group's coordinator if err says that it may be wrong.
 func (c *coordinators) forget(group string, err error) {
+	if err == nil {
+		return
+	}
 	var broken *unavailableError
 	if coordinatorMoved(err) || errors.As(err, &broken) {
 		delete(c.addrs, group)

@@ -136,13 +136,16 @@ func (c *transactionCalls) addPartitions(id identity, partitions []*produceParti
 		if err != nil {
 			return err
 		}
+		errs = make([]error, len(partitions))
+		if allAdded(resp, len(partitions)) {
+			return nil
+		}
 		codes := map[kafka.TopicPartition]ibm.KError{}
 		for topic, list := range resp.Errors {
 			for _, e := range list {
 				codes[kafka.TopicPartition{Topic: topic, Partition: e.Partition}] = e.Err
 			}
 		}
-		errs = make([]error, len(partitions))
 		for i, part := range partitions {
 			code, ok := codes[part.TopicPartition]
 			switch {
@@ -159,6 +162,19 @@ func (c *transactionCalls) addPartitions(id identity, partitions []*produceParti
 		return nil
 	})
 	return errs, err
+}
+
+// allAdded reports whether a response says of n partitions that they were added.
+func allAdded(resp *ibm.AddPartitionsToTxnResponse, n int) bool {
+	for _, list := range resp.Errors {
+		for _, e := range list {
+			if e.Err != ibm.ErrNoError {
+				return false
+			}
+			n--
+		}
+	}
+	return n == 0
 }
 
 // addOffsets adds a group's offsets to the open transaction, which begins with it.
@@ -200,6 +216,9 @@ func (c *transactionCalls) commitOffsets(
 			if err != nil {
 				return err
 			}
+			if allWritten(resp, len(at)) {
+				return nil
+			}
 			codes := &ibm.OffsetCommitResponse{}
 			for topic, list := range resp.Topics {
 				for _, e := range list {
@@ -209,6 +228,19 @@ func (c *transactionCalls) commitOffsets(
 			return commitError(codes, at)
 		}))
 	})
+}
+
+// allWritten reports whether a response says of n partitions that their offsets were written.
+func allWritten(resp *ibm.TxnOffsetCommitResponse, n int) bool {
+	for _, list := range resp.Topics {
+		for _, e := range list {
+			if e.Err != ibm.ErrNoError {
+				return false
+			}
+			n--
+		}
+	}
+	return n == 0
 }
 
 // refusedToEnd reports whether an answer says that a request has ended no transaction, and will not. After others it

@@ -21,7 +21,7 @@ import (
 	"github.com/millstream-go/millstream/internal/kafka"
 )
 
-func init() { benchBroker = runBenchBroker }
+func init() { benchBrokers["pass"] = runBenchBroker }
 
 // runBenchBroker is the child process of BenchmarkFetchProduce: a broker that serves canned batches
 // and drops what it is sent, so that only the client is measured.
@@ -36,9 +36,9 @@ func runBenchBroker() {
 	c.Close()
 }
 
-func startBenchBroker(b *testing.B) string {
+func startBroker(b *testing.B, name string) string {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), brokerEnv+"=1")
+	cmd.Env = append(os.Environ(), brokerEnv+"="+name)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(b, err)
@@ -64,7 +64,7 @@ func (q queue) FetchFailed(tp kafka.TopicPartition, err error) { panic(err) }
 // record; cpu-ns/op is what the process used, on all its goroutines, without the broker, which is
 // another process.
 func BenchmarkFetchProduce(b *testing.B) {
-	addr := startBenchBroker(b)
+	addr := startBroker(b, "pass")
 	c, err := New(Config{Brokers: []string{addr}})
 	require.NoError(b, err)
 	defer c.Close()

@@ -19,11 +19,12 @@ import (
 
 const brokerEnv = "MILLSTREAM_BENCH_BROKER"
 
-var benchBroker func()
+// benchBrokers are the child processes of benchmarks, by name.
+var benchBrokers = map[string]func(){}
 
 func TestMain(m *testing.M) {
-	if benchBroker != nil && os.Getenv(brokerEnv) != "" {
-		benchBroker()
+	if run := benchBrokers[os.Getenv(brokerEnv)]; run != nil {
+		run()
 		return
 	}
 	metrics.UseNilMetrics = true // its ticker would live outside every bubble
