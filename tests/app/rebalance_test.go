@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream"
+	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/testdriver/broker"
 )
 
@@ -38,8 +40,12 @@ func gaps(t *testing.T, b *broker.Broker, topic string) (stop func() map[int32]t
 		}
 	}()
 	return func() map[int32]time.Duration {
+		stopped := time.Now()
 		cancel()
 		<-over
+		for p, before := range last { // it may have stopped altogether
+			longest[p] = max(longest[p], stopped.Sub(before))
+		}
 		return longest
 	}
 }
@@ -110,6 +116,61 @@ func TestRebalance_MembersComeAndGo(t *testing.T) {
 		assert.Len(t, rs, written, "nobody was killed, so each record came out once")
 		assert.Equal(t, int64(written), committed(t, b, "app", "in"))
 	})
+}
+
+// Tasks that stay where they are do not pause while others come, leave and crash: no more than 200 ms pass between two results, with a
+// record every 20 ms and a commit every 100 ms. In simulated time that is time in which somebody waits.
+func TestRebalance_TasksThatStayDoNotPause(t *testing.T) {
+	for _, guarantee := range []millstream.Guarantee{millstream.AtLeastOnce, millstream.ExactlyOnce} {
+		t.Run(fmt.Sprint(guarantee), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { tasksThatStay(t, guarantee) })
+		})
+	}
+}
+
+func tasksThatStay(t *testing.T, guarantee millstream.Guarantee) {
+	const n = 3
+	b := broker.Start(t, broker.Virtual(), broker.Topic("in", n), broker.Topic("counts", n))
+	top := simple(t)
+	cfg := func() millstream.Config {
+		c := config(t, b)
+		c.Guarantee, c.Standbys, c.SessionTimeout = guarantee, 1, 6*time.Second
+		return c
+	}
+	first := start(t, top, cfg())
+	stopFeed := writeSteadily(t, b, "in", n)
+	await(t, b, "counts", n)
+	// during measures while others do something, and the group settles.
+	during := func(what string, stays *member, do func()) {
+		t.Helper()
+		before := names(stays.Tasks())
+		longest := gaps(t, b, "counts")
+		do()
+		time.Sleep(12 * time.Second)
+		stayed := 0
+		for p, gap := range longest() {
+			if id := fmt.Sprint("0_", p); slices.Contains(before, id) && slices.Contains(names(stays.Tasks()), id) {
+				stayed++
+				assert.LessOrEqual(t, gap, 200*time.Millisecond, "%s: partition %d, which stayed", what, p)
+			}
+		}
+		assert.Positive(t, stayed, what)
+	}
+	var second *member
+	var third *killable
+	during("a member joins", first, func() { second = start(t, top, cfg()) })
+	during("another one joins", first, func() { third = startKillable(t, top, cfg(), 0) })
+	require.Len(t, third.Tasks(), 1)
+	during("a member crashes", first, func() {
+		third.kill()
+		require.ErrorIs(t, <-third.done, crashpoint.Dead)
+	})
+	require.Len(t, slices.Concat(first.Tasks(), second.Tasks()), n)
+	during("a member leaves", first, second.stop)
+	require.Len(t, first.Tasks(), n)
+	stopFeed()
+	time.Sleep(time.Second)
+	first.stop()
 }
 
 func names(ts []millstream.TaskInfo) []string {
