@@ -10,6 +10,7 @@ import (
 type StandbyInfo struct {
 	Task      string // "0_3"
 	Store     string
+	Topic     string // that is followed: the changelog, or the topic in place of one
 	Partition int32
 	// Position is the offset of the changelog up to which the copy has its rows. End is that of the changelog as it was
 	// known last, at most some seconds ago while brokers answer; -1: not known.
@@ -27,13 +28,14 @@ type StandbyEvent int
 
 // The events of a standby.
 const (
-	// StandbyStarted: it begins to follow the changelog at Position.
+	// StandbyStarted: it begins to follow the changelog at Position. When it has failed, as where its file is damaged, it
+	// begins again, with this event and without one of the two below.
 	StandbyStarted StandbyEvent = iota
 	// StandbyLoaded: a batch of records was applied.
 	StandbyLoaded
-	// StandbyPromoted: its member runs the task from now on.
+	// StandbyPromoted: its member runs the task from now on. It has ended.
 	StandbyPromoted
-	// StandbyMigrated: the group wants no standby here any more, or the App stops.
+	// StandbyMigrated: the group wants no standby here any more, or the App stops. It has ended.
 	StandbyMigrated
 )
 

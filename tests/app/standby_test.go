@@ -96,6 +96,32 @@ func (u *updates) count(e millstream.StandbyEvent) (n int) {
 	return n
 }
 
+// check checks that each standby of one App which stopped has begun before anything was applied, goes on where it was, and has ended in the end.
+func (u *updates) check(t *testing.T) {
+	t.Helper()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	running := map[string]int64{}
+	for _, x := range u.all {
+		key := fmt.Sprint(x.Task, " ", x.Store, " ", x.Partition)
+		assert.Equal(t, "app-"+x.Store+"-changelog", x.Topic)
+		at, ok := running[key]
+		switch x.Event {
+		case millstream.StandbyStarted: // also after it has failed
+			running[key] = x.Position
+		case millstream.StandbyLoaded:
+			assert.True(t, ok, "%v", x)
+			assert.Greater(t, x.Position, at, "%v", x)
+			running[key] = x.Position
+		default:
+			assert.True(t, ok, "%v", x)
+			assert.Equal(t, at, x.Position, "%v", x)
+			delete(running, key)
+		}
+	}
+	assert.Empty(t, running, "these have not ended")
+}
+
 // A member that dies leaves tasks of which the other has standbys: it restores next to nothing, and counts on.
 func TestStandby_FailoverRestoresOnlyWhatIsMissing(t *testing.T) {
 	for name, opts := range map[string][]store.Option{"on disk": nil, "in memory": {store.InMemory()}} {
@@ -115,13 +141,15 @@ func failover(t *testing.T, guarantee millstream.Guarantee, opts ...store.Option
 	var events updates
 	cfg := func() millstream.Config {
 		c := config(t, b)
-		c.Standbys, c.Guarantee, c.SessionTimeout, c.Events.Standby = 1, guarantee, 6*time.Second, events.add
+		c.Standbys, c.Guarantee, c.SessionTimeout = 1, guarantee, 6*time.Second
 		return c
 	}
 	first := startKillable(t, top, cfg(), 0)
 	writeWords(t, b, r, 2000, sum)
 	time.Sleep(10 * time.Second)
-	second := start(t, top, cfg())
+	watched := cfg()
+	watched.Events.Standby = events.add
+	second := start(t, top, watched)
 	time.Sleep(20 * time.Second)
 	for range 20 {
 		writeWords(t, b, r, 100, sum)
@@ -157,6 +185,7 @@ func failover(t *testing.T, guarantee millstream.Guarantee, opts ...store.Option
 	second.stop()
 	assert.Equal(t, got, latest(t, b, "app-counts-changelog"))
 	assert.Empty(t, second.Standbys())
+	events.check(t)
 }
 
 // Standbys are where their task is not: in another zone and another cluster, or at least in one of both.
@@ -381,6 +410,8 @@ func TestStandby_DamagedFile(t *testing.T) {
 		corrupt(t, other.StateDir)
 		var damaged []millstream.DamageInfo
 		other.Events.Damaged = func(d millstream.DamageInfo) { damaged = append(damaged, d) }
+		var events updates
+		other.Events.Standby = events.add
 		second = start(t, top, other)
 		time.Sleep(15 * time.Second)
 		require.Len(t, second.Standbys(), 1)
@@ -392,6 +423,7 @@ func TestStandby_DamagedFile(t *testing.T) {
 		writeWords(t, b, r, 100, sum)
 		time.Sleep(5 * time.Second)
 		second.stop()
+		events.check(t)
 		assert.Equal(t, sum, latest(t, b, "counts"))
 	})
 }

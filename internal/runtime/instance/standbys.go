@@ -17,6 +17,7 @@ import (
 type StandbyInfo struct {
 	Task          string
 	Store         string
+	Topic         string
 	Partition     int32
 	Position, End int64
 	Lag           int64
@@ -153,8 +154,8 @@ func standbyUpdate(u standby.Update) StandbyUpdate {
 
 func standbyInfo(i standby.Info) StandbyInfo {
 	return StandbyInfo{
-		Task: i.Task.String(), Store: i.Store, Partition: i.Partition, Position: i.Position, End: i.End, Lag: i.Lag(),
-		Records: i.Records, WarmUp: i.WarmUp,
+		Task: i.Task.String(), Store: i.Store, Topic: i.Topic, Partition: i.Partition,
+		Position: i.Position, End: i.End, Lag: i.Lag(), Records: i.Records, WarmUp: i.WarmUp,
 	}
 }
 

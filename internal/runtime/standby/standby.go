@@ -76,6 +76,7 @@ type Update struct {
 type Info struct {
 	Task      graph.TaskID
 	Store     string
+	Topic     string
 	Partition int32
 	TopicID   kafka.TopicID // of the log
 	Position  int64         // the next offset of the log
@@ -257,6 +258,7 @@ type replica struct {
 	next      *group.Standby // begins then; nil: none does
 	reason    Reason
 	released  []chan struct{}
+	failed    []Info      // of what it followed when it failed; their end is still to be reported
 	pressed   atomic.Bool // a store is to free memory, or has found damage
 	attempt   int         // counts openings, so that a pause of an earlier one ends nothing
 }
@@ -266,6 +268,7 @@ type followed struct {
 	replica *replica
 	log     *changelog.Log
 	info    Info
+	started bool           // its begin was reported
 	limit   int64          // records from here on are not to be applied yet
 	held    []*kafka.Batch // in order, from the position on
 }
@@ -347,8 +350,8 @@ func (s *Set) follow(r *replica) (err error) {
 			return err
 		}
 		f := &followed{replica: r, log: log, limit: math.MaxInt64, info: Info{
-			Task: r.Task.ID, Store: log.Store, Partition: log.Partition, TopicID: log.ID, Position: progress.Position,
-			End: bounds.End, WarmUp: r.WarmUp,
+			Task: r.Task.ID, Store: log.Store, Topic: log.Topic, Partition: log.Partition, TopicID: log.ID,
+			Position: progress.Position, End: bounds.End, WarmUp: r.WarmUp,
 		}}
 		if log.DecodeRow != nil {
 			f.limit = bounds.End
@@ -357,7 +360,9 @@ func (s *Set) follow(r *replica) (err error) {
 		s.logs[log.TopicPartition] = f
 	}
 	s.publish(r)
+	r.failed = nil
 	for _, f := range r.logs {
+		f.started = true
 		s.notify(Update{Info: f.info, Started: true})
 		s.fetcher.Add(f.log.TopicPartition, f.info.Position, s)
 	}
@@ -526,7 +531,11 @@ func (s *Set) fail(r *replica, err error) {
 	}
 	if r.open {
 		damaged := r.stores.Damaged(err)
-		s.unfollow(r)
+		for _, f := range s.unfollow(r) {
+			if f.started {
+				r.failed = append(r.failed, f.info)
+			}
+		}
 		s.release(r, false)
 		if !damaged && r.failures == 0 {
 			s.cfg.Logger.Warn("millstream: a standby cannot follow its changelog, and begins again", "task", r.Task.ID.String(),
@@ -601,6 +610,9 @@ func (s *Set) release(r *replica, settled bool) {
 // forget ends a replica whose stores are released.
 func (s *Set) forget(r *replica) {
 	delete(s.replicas, r.Task.ID)
+	for _, info := range r.failed {
+		s.notify(Update{Info: info, Ended: true, Reason: r.reason})
+	}
 	for _, ch := range r.released {
 		close(ch)
 	}
