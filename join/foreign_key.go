@@ -21,8 +21,11 @@ import (
 // <application>-<name>-subscription-response-topic, and the right side keeps the references in the
 // store <name>-subscription-store. Therefore a result comes a little later than the change, and
 // changes of different rows of left may be reordered. A response to a row that has changed in the
-// meantime is dropped and counted. A tombstone is sent when a row is deleted, or refers to a row
-// that does not exist, even if there was no result before.
+// meantime is dropped and counted. A tombstone is sent when a row is deleted, or begins to refer to
+// another row, which does not exist, even if there was no result before. As in Kafka Streams, an
+// earlier result stays where a row of left is inserted again before the response to its deletion
+// has come, or changes before the response to the deletion of its row of right has, and the row
+// that it refers to does not exist.
 //
 // Rows of left are recognized by a hash of their bytes, so the serde of left's values must write
 // equal values alike. A row of right whose value has no bytes at all, such as an empty text, counts

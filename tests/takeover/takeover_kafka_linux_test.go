@@ -17,7 +17,7 @@ import (
 	"github.com/millstream-go/millstream/tests/kafkatest"
 )
 
-// An application is run by Java, Go, Java and Go in turn. There is input all the time: each takes over in mid-load, with open
+// An application is run by Java, Go, Java and Go in turn; and two side by side, on the same broker. There is input all the time: each takes over in mid-load, with open
 // windows and sessions, records that wait, partners and foreign keys of which one side came before and one comes after.
 func TestKafkaTakeover(t *testing.T) {
 	e := newEnvironment(t)
@@ -33,6 +33,10 @@ func TestKafkaTakeover(t *testing.T) {
 			})
 		}
 	}
+	t.Run("SideBySide", func(t *testing.T) {
+		t.Parallel()
+		e.sideBySide(t)
+	})
 }
 
 // javaAgain are settings that Java has when it comes back: a group of the protocol of KIP-1071, and rows with headers.

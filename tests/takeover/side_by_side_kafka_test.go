@@ -12,11 +12,10 @@ import (
 	"github.com/millstream-go/millstream"
 )
 
-// Two applications with the same inputs, one run by Java and one by Go, at the same time: they have the same results in the end.
-// Some records are late, and whether one is dropped is the same, too.
-func TestKafkaDifferential(t *testing.T) {
+// sideBySide runs two applications with the same inputs, one by Java and one by Go, at the same time: they have the same results in
+// the end. Some records are late, and whether one is dropped is the same, too.
+func (e *environment) sideBySide(t *testing.T) {
 	ctx := t.Context()
-	e := newEnvironment(t)
 	t.Log("seed", *seed)
 	r := rand.New(rand.NewPCG(*seed, 2))
 	began := time.Now().Add(-20 * time.Minute).Truncate(windowSize)
