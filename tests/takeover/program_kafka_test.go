@@ -20,6 +20,8 @@ const (
 	windowSize = 45 * time.Second
 	grace      = 60 * time.Second
 	gap        = 40 * time.Second // of sessions, and between partners of a join
+	// By default a session is stored for a gap longer here, so that a late record finds the one before it (docs/differences.md).
+	retention = time.Hour
 )
 
 // null is how Java concatenates what is not there.
@@ -70,7 +72,8 @@ func (p parts) clicks() {
 }
 
 func (p parts) visits() {
-	n := table.CountWindows(stream.GroupByKey(p.stream("visits")), window.Sessions(gap).Grace(grace), "visit-sessions")
+	n := table.CountWindows(stream.GroupByKey(p.stream("visits")), window.Sessions(gap).Grace(grace), "visit-sessions",
+		store.Retention(retention))
 	to(p, table.ToStream(n), "visit-sessions", window.SessionKey(serde.String), serde.Int64)
 }
 

@@ -31,6 +31,7 @@ final class Topologies {
     private static final Duration WINDOW = Duration.ofSeconds(45);
     private static final Duration GRACE = Duration.ofSeconds(60);
     private static final Duration GAP = Duration.ofSeconds(40);
+    private static final Duration RETENTION = Duration.ofHours(1);
 
     private final StreamsBuilder b = new StreamsBuilder();
     private final String in;
@@ -101,7 +102,7 @@ final class Topologies {
         var n = stream("visits")
                 .groupByKey(Grouped.with(STRING, STRING))
                 .windowedBy(SessionWindows.ofInactivityGapAndGrace(GAP, GRACE))
-                .count(Topologies.<SessionStore<Bytes, byte[]>>counts("visit-sessions"));
+                .count(Topologies.<SessionStore<Bytes, byte[]>>counts("visit-sessions").withRetention(RETENTION));
         to(n.toStream(), "visit-sessions", WindowedSerdes.sessionWindowedSerdeFrom(String.class), LONG);
     }
 
