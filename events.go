@@ -39,6 +39,8 @@ type Events struct {
 	Damaged func(DamageInfo)
 	// Commit is called after each commit of a worker.
 	Commit func(CommitInfo)
+	// Rebalance is called when a rebalance has ended, before the tasks that it brings are opened.
+	Rebalance func(RebalanceInfo)
 	// TaskRestart is called when a task has failed and Config.OnTaskError has decided to restart it,
 	// before the pause.
 	TaskRestart func(TaskRestartInfo)
@@ -63,6 +65,7 @@ func (e Events) guarded(calls *eventCalls, fail func(error)) Events {
 	e.Failure, e.Commit = guard("Failure", e.Failure, enter), guard("Commit", e.Commit, enter)
 	e.Damaged = guard("Damaged", e.Damaged, enter)
 	e.Assigned, e.Standby = guard("Assigned", e.Assigned, enter), guard("Standby", e.Standby, enter)
+	e.Rebalance = guard("Rebalance", e.Rebalance, enter)
 	e.TaskRestart = guard("TaskRestart", e.TaskRestart, enter)
 	return e
 }
@@ -125,6 +128,25 @@ type DropInfo struct {
 type CommitInfo struct {
 	Tasks int           // how many tasks it committed the progress of
 	Took  time.Duration // from the cut until everything was settled; records were processed meanwhile
+}
+
+// RebalanceInfo describes a rebalance of the group that has ended, as this App has seen it. Tasks that stay are not
+// stopped by a rebalance.
+type RebalanceInfo struct {
+	At         time.Time
+	Generation int32
+	// Reason is why this member has joined, one of a few: "start", "the group rebalances", "topics have changed".
+	Reason  string
+	Took    time.Duration // from the join of this member until it knew its tasks
+	Tasks   int           // that it has
+	New     int           // those that it did not have before
+	Revoked int           // those that go to other members
+}
+
+// String describes it in a line.
+func (r RebalanceInfo) String() string {
+	return fmt.Sprintf("generation %d after %v, since %s: %d tasks, %d new, %d revoked", r.Generation, r.Took, r.Reason,
+		r.Tasks, r.New, r.Revoked)
 }
 
 // TaskRestartInfo describes a task that has failed and is restarted.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/millstream-go/millstream"
 	"github.com/millstream-go/millstream/serde"
@@ -49,6 +50,31 @@ func Example() {
 	}
 	fmt.Println(err, last)
 	// Output: <nil> map[be:2 not:1 or:1 to:2]
+}
+
+// A program shows what its App has done: which steps have had how many records, and what it has committed.
+func ExampleApp_Snapshot() {
+	k := must(broker.New(broker.Topic("lines", 2), broker.Topic("counts", 2)))
+	defer k.Close()
+	ctx := context.Background()
+	_ = k.Produce(ctx, "lines", broker.Record{Value: []byte("to be or")}, broker.Record{Value: []byte("not to be")})
+	b, n := counted()
+	stream.To(table.ToStream(n), stream.NewTopic("counts", serde.String, serde.Int64))
+	app := must(millstream.New(must(b.Build()), millstream.Config{ApplicationID: "example", Brokers: k.Brokers()}))
+	err := app.RunToEnd(ctx)
+
+	s := app.Snapshot() // at any time, from any goroutine
+	fmt.Println(err, s.State)
+	for _, step := range s.Steps {
+		if step.Name == "words" {
+			fmt.Println(step.Name, step.Records)
+		}
+	}
+	fmt.Println(s.Subtopologies[0].Late.Quantile(0.99) < time.Minute)
+	// Output:
+	// <nil> stopped
+	// words 6
+	// true
 }
 
 // A service reads its own tables, here with a function that an HTTP handler might call.

@@ -84,6 +84,9 @@ func (a *App) observer() instance.Observer {
 	if f := events.Commit; f != nil {
 		o.Commit = func(c instance.CommitInfo) { f(CommitInfo(c)) }
 	}
+	if f := events.Rebalance; f != nil {
+		o.Rebalance = func(r instance.RebalanceInfo) { f(RebalanceInfo(r)) }
+	}
 	if f := events.TaskRestart; f != nil {
 		o.Restart = func(r instance.TaskRestartInfo) { f(TaskRestartInfo(r)) }
 	}

@@ -1,5 +1,11 @@
 package millstream
 
+import (
+	"fmt"
+
+	"github.com/millstream-go/millstream/internal/runtime/instance"
+)
+
 // Stats are counts since the App began, and figures of its stores as they are. No count ever falls.
 //
 // With AtLeastOnce, RecordsIn, RecordsOut and Dropped count what was processed, at once: what is processed again,
@@ -66,6 +72,37 @@ type TaskInfo struct {
 	Running bool   // false: its stores are being restored, it waits to be restarted, or it is being given up
 	Paused  bool   // it processes nothing, because of App.Pause or App.PauseSubtopologies
 	Worker  int    // which worker runs it, from 0
+	Phase   TaskPhase
+}
+
+// TaskPhase is what a task does that the group has assigned to this App.
+type TaskPhase int
+
+// The phases of a task.
+const (
+	// TaskRestoring: it is being opened, and its stores are restored.
+	TaskRestoring TaskPhase = iota
+	// TaskRunning: it processes records, unless it is paused.
+	TaskRunning
+	// TaskWaiting: it has failed, and is to be restarted (Config.OnTaskError).
+	TaskWaiting
+	// TaskRevoked: it is being given up.
+	TaskRevoked
+)
+
+// String returns the name of the phase, as "running".
+func (p TaskPhase) String() string {
+	switch p {
+	case TaskRestoring:
+		return "restoring"
+	case TaskRunning:
+		return "running"
+	case TaskWaiting:
+		return "waiting"
+	case TaskRevoked:
+		return "revoked"
+	}
+	return fmt.Sprintf("TaskPhase(%d)", int(p))
 }
 
 // Tasks returns the tasks that the group has assigned to this App at present, sorted. There are none while the App does
@@ -78,7 +115,13 @@ func (a *App) Tasks() []TaskInfo {
 	infos := inst.Tasks()
 	tasks := make([]TaskInfo, len(infos))
 	for i, info := range infos {
-		tasks[i] = TaskInfo(info)
+		tasks[i] = taskInfo(info)
 	}
 	return tasks
+}
+
+func taskInfo(info instance.TaskInfo) TaskInfo {
+	return TaskInfo{
+		ID: info.ID, Running: info.Running, Paused: info.Paused, Worker: info.Worker, Phase: TaskPhase(info.Phase),
+	}
 }

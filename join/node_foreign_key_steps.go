@@ -45,13 +45,13 @@ func subscribeInlet[K, L, FK any](
 ) wire.TableOutlet[K, L] {
 	site := wire.NewSite(node, env)
 	return func(change wire.Change[K, L]) error {
+		site.Enter()
 		// The row has a later version, which has subscribed already: the subscription of an older
 		// one would replace it.
 		if change.Stale {
 			site.Drop(graph.Stale)
 			return nil
 		}
-		site.Enter()
 		messages, err := subscribe.Change(change)
 		if err != nil {
 			return retry.IgnoreSkipped(err)
@@ -180,11 +180,11 @@ func (j *foreignKeyJoin[K, L, FK, R, O]) wireChanged(node *graph.Node, env graph
 	out := outs[0].(wire.Outlet[[]byte, kswire.Response[[]byte]])
 	site := wire.NewSite(node, env)
 	return wire.TableOutlet[FK, R](func(change wire.Change[FK, R]) error {
+		site.Enter()
 		if change.Stale {
 			site.Drop(graph.Stale)
 			return nil
 		}
-		site.Enter()
 		return retry.IgnoreSkipped(respond.Change(change, subscriptions, out))
 	}), nil
 }

@@ -56,13 +56,13 @@ func lookupNode[K, V, T, R any](
 						return nil, err
 					}
 				}
-				inlet := lookupInlet(joiner, node, env, outs[0].(wire.Outlet[K, R]))
+				site, out := wire.NewSite(node, env), outs[0].(wire.Outlet[K, R])
 				// The row is looked up when a record leaves the buffer, not when it enters: that is what the grace
 				// period is for.
 				if grace != nil {
-					return grace.delay(inlet, node, env)
+					return grace.delay(lookupInlet(joiner, site.Uncounted(), out), node, env)
 				}
-				return inlet, nil
+				return lookupInlet(joiner, site, out), nil
 			}}
 		if err := compiler.AddNode(name, graphNode, from); err != nil {
 			return err
@@ -75,9 +75,8 @@ func lookupNode[K, V, T, R any](
 }
 
 func lookupInlet[K, V, T, R any](
-	joiner *operator.Lookup[K, V, T, R], node *graph.Node, env graph.Env, out wire.Outlet[K, R],
+	joiner *operator.Lookup[K, V, T, R], site wire.Site, out wire.Outlet[K, R],
 ) wire.Outlet[K, V] {
-	site := wire.NewSite(node, env)
 	return func(r topology.Record[K, V]) error {
 		site.Enter()
 		joined, outcome, err := joiner.Record(r)

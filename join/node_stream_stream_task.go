@@ -37,7 +37,7 @@ type streamStreamTask[K, L, R, O any] struct {
 
 // wireJoin makes the join for one task.
 func (j *streamStream[K, L, R, O]) wireJoin(n *graph.Node, env graph.Env, outs []any) (any, error) {
-	return j.open(n, env, outs[0].(wire.Outlet[K, O]))
+	return j.open(n, env, wire.Counted(wire.NewSite(n, env), outs[0].(wire.Outlet[K, O])))
 }
 
 func (j *streamStream[K, L, R, O]) wireThis(n *graph.Node, env graph.Env, outs []any) (any, error) {
@@ -50,6 +50,7 @@ func (j *streamStream[K, L, R, O]) wireOther(n *graph.Node, env graph.Env, outs 
 
 func joinSideInlet[K, V, W, O any](site wire.Site, side *operator.JoinSide[K, V, W, O]) wire.Outlet[K, V] {
 	return func(r topology.Record[K, V]) error {
+		site.Enter()
 		outcome, err := side.Record(r)
 		return endRecord(site, outcome, err)
 	}
@@ -70,6 +71,7 @@ func (j *streamStream[K, L, R, O]) wireShared(node *graph.Node, env graph.Env, o
 		return nil, errors.New("internal: the sides of one stream have different types")
 	}
 	return wire.Outlet[K, L](func(record topology.Record[K, L]) error {
+		site.Enter()
 		outcome, err := sides.left.Record(record)
 		if err := endRecord(site, outcome, err); err != nil || outcome == operator.NoKey || outcome == operator.NoValue {
 			return err
@@ -98,24 +100,24 @@ func (j *streamStream[K, L, R, O]) open(
 	}
 	left := &operator.JoinSide[K, L, R, O]{Side: operator.Left, Time: now, Window: leftRows, OtherWindow: rightRows,
 		Before: j.before, After: j.after, Out: out,
-		Pair: func(left L, right R) O { site.Enter(); return j.pair(left, right) }, Unpaired: entering(site, j.leftAlone)}
+		Pair: func(left L, right R) O { site.Resume(); return j.pair(left, right) }, Unpaired: resuming(site, j.leftAlone)}
 	// Before and After change places: a right record that is later than a left one by After finds
 	// it that much before itself.
 	right := &operator.JoinSide[K, R, L, O]{Side: operator.Right, Time: now, Window: rightRows, OtherWindow: leftRows,
 		Before: j.after, After: j.before, Out: out,
-		Pair: func(right R, left L) O { site.Enter(); return j.pair(left, right) }, Unpaired: entering(site, j.rightAlone)}
+		Pair: func(right R, left L) O { site.Resume(); return j.pair(left, right) }, Unpaired: resuming(site, j.rightAlone)}
 	if j.unmatchedStore != "" {
 		err = j.openUnmatched(env, keys, left, right)
 	}
 	return &streamStreamTask[K, L, R, O]{left, right}, err
 }
 
-// entering returns f, or nil if f is nil, with the step marked as the current one before each call.
-func entering[V, O any](site wire.Site, f func(V) O) func(V) O {
+// resuming returns f, or nil if f is nil, with the step marked as the current one before each call.
+func resuming[V, O any](site wire.Site, f func(V) O) func(V) O {
 	if f == nil {
 		return nil
 	}
-	return func(v V) O { site.Enter(); return f(v) }
+	return func(v V) O { site.Resume(); return f(v) }
 }
 
 // openUnmatched opens the store of records that have had no partner yet, for both sides.

@@ -93,12 +93,13 @@ func (j *tableTable[K, L, R, O]) addToGraph(compiler *plan.Compiler) error {
 	other := &graph.Node{Op: "table-join-other", Stores: leftStores, Wire: j.wireOther}
 	// Steps are wired from the sinks up. So merge is first, and makes what the two sides share:
 	// they receive it in the place of an outlet.
-	merge := &graph.Node{Wire: func(_ *graph.Node, env graph.Env, outs []any) (any, error) {
+	merge := &graph.Node{Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
 		algorithm, err := open(env)
 		if err != nil {
 			return nil, err
 		}
-		task := &tableTableTask[K, L, R, O]{algorithm: algorithm, out: outs[0].(wire.TableOutlet[K, O])}
+		task := &tableTableTask[K, L, R, O]{algorithm: algorithm}
+		task.out = wire.CountedTable(wire.NewSite(node, env), outs[0].(wire.TableOutlet[K, O]))
 		task.left, task.right = algorithm.Sides()
 		return task, nil
 	}}
@@ -129,7 +130,7 @@ func (j *tableTable[K, L, R, O]) wireOther(node *graph.Node, env graph.Env, outs
 	// The other step of a self-join exists only because Kafka Streams has it, with its name. The first
 	// step has processed the change for both sides.
 	if j.selfJoin {
-		return wire.TableOutlet[K, R](func(wire.Change[K, R]) error { return nil }), nil
+		return wire.CountedTable(wire.NewSite(node, env), func(wire.Change[K, R]) error { return nil }), nil
 	}
 	return sideInlet(task.right, node, env, task.out), nil
 }
@@ -165,11 +166,11 @@ func sideInlet[K, V, O any](
 ) wire.TableOutlet[K, V] {
 	site := wire.NewSite(node, env)
 	return func(c wire.Change[K, V]) error {
+		site.Enter()
 		if c.Stale {
 			site.Drop(graph.Stale)
 			return nil
 		}
-		site.Enter()
 		joined, ok, err := change(c)
 		switch {
 		case err != nil:
@@ -186,11 +187,11 @@ func (m *tableTableTask[K, L, R, O]) both(node *graph.Node, env graph.Env) wire.
 	site := wire.NewSite(node, env)
 	algorithm := any(m.algorithm).(*operator.TableTable[K, L, L, O]) // it is the same table, so L is R
 	return func(change wire.Change[K, L]) error {
+		site.Enter()
 		if change.Stale {
 			site.Drop(graph.Stale)
 			return nil
 		}
-		site.Enter()
 		// A change of the table is a change of the left side and then of the right side, each of which may
 		// have a result.
 		first, second, times := operator.SelfJoin(algorithm, change)

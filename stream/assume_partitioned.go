@@ -2,6 +2,7 @@ package stream
 
 import (
 	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
 )
 
@@ -22,7 +23,9 @@ func AssumePartitioned[K, V any](s KStream[K, V]) KStream[K, V] {
 	node.AddToGraph = func(compiler *plan.Compiler) error {
 		// The step does nothing, but it must exist: when Build follows the graph upwards to see how
 		// records are partitioned, it must stop here and not see the change of keys before.
-		g := &graph.Node{Wire: func(_ *graph.Node, _ graph.Env, outs []any) (any, error) { return outs[0], nil }}
+		g := &graph.Node{Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
+			return wire.Counted(wire.NewSite(node, env), outs[0].(wire.Outlet[K, V])), nil
+		}}
 		if err := compiler.AddNode(node.Name(), g, node.Input(0)); err != nil {
 			return err
 		}

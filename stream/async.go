@@ -37,6 +37,7 @@ func tryInlet[K, V, R any](
 	}
 	try := attempt(site, opts, f)
 	return func(r Record[K, V]) error {
+		site.Enter()
 		v, ok, err := graph.Try(site.Env, site.Node, graph.Processing, try, r)
 		if !ok {
 			return err
@@ -97,6 +98,7 @@ func newAsyncStep[K, V, R any](
 // process starts the call for a record once there is room for it, and passes on the results that
 // are ready.
 func (a *asyncStep[K, V, R]) process(r Record[K, V]) error {
+	a.site.Enter()
 	// Only the oldest call may pass its result on, however many newer ones are done. Results that are
 	// ready leave here, without waiting for a commit.
 	for len(a.calls) > 0 && (len(a.calls) == a.options.inFlight || a.calls[0].isDone()) {
@@ -104,7 +106,7 @@ func (a *asyncStep[K, V, R]) process(r Record[K, V]) error {
 			return err
 		}
 	}
-	a.site.Enter()
+	a.site.Resume()
 	begun := &asyncCall[K, V, R]{record: r, time: a.site.Env.RecordTime(), done: make(chan struct{})}
 	// The task reuses its current input for the next record, so the call needs a copy.
 	if current := a.site.Env.Current(); current != nil {
@@ -156,7 +158,7 @@ func (a *asyncStep[K, V, R]) finishOldest() error {
 	// The wait is inside WithRecord too: if the call does not return or has panicked, the error names
 	// its record, not the one that the task has read since.
 	return a.site.Env.WithRecord(oldest.input, oldest.time, func() error {
-		a.site.Enter()
+		a.site.Resume()
 		<-oldest.done
 		if oldest.panicked != nil {
 			panic(fmt.Sprintf("%v\n\nin a call that was in flight:\n%s", oldest.panicked, oldest.stack))
@@ -175,7 +177,7 @@ func (a *asyncStep[K, V, R]) emitResult(oldest *asyncCall[K, V, R]) error {
 			first = false
 			return oldest.result, oldest.err
 		}
-		a.site.Enter()
+		a.site.Resume()
 		return callWithTimeout(a.ctx, a.options.timeout, a.fn, r)
 	}, oldest.record)
 	if !ok {

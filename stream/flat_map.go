@@ -49,7 +49,7 @@ func (e *flatMapEmitter[K, V, K2, V2]) begin(r Record[K, V]) { e.record = r }
 func (e *flatMapEmitter[K, V, K2, V2]) emit(r Record[K2, V2]) bool {
 	if e.err == nil {
 		e.err = e.out(r)
-		e.site.Enter() // the sequence goes on
+		e.site.Resume() // the sequence goes on
 	}
 	return e.err == nil
 }

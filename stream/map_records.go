@@ -20,10 +20,11 @@ func MapRecords[K, V, K2, V2 any](s KStream[K, V], f func(Record[K, V]) Record[K
 	return result[K2, V2](changesKey(canFail(unary(s, "stream.MapRecords", "map", f,
 		func(site wire.Site, out wire.Outlet[K2, V2]) wire.Outlet[K, V] {
 			derived := func(r Record[K, V]) (Record[K2, V2], error) {
-				site.Enter()
+				site.Resume()
 				return derive(r, f(r))
 			}
 			return func(r Record[K, V]) error {
+				site.Enter()
 				o, ok, err := graph.Try(site.Env, site.Node, graph.Processing, derived, r)
 				if !ok {
 					return err

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"github.com/millstream-go/millstream/internal/dsl/plan"
+	"github.com/millstream-go/millstream/internal/dsl/wire"
 	"github.com/millstream-go/millstream/internal/graph"
 )
 
@@ -20,8 +21,10 @@ func Merge[K, V any](streams ...KStream[K, V]) KStream[K, V] {
 		return KStream[K, V]{}
 	}
 	node.AddToGraph = func(compiler *plan.Compiler) error {
-		// What comes in goes out: the outlet is the inlet.
-		g := &graph.Node{Wire: func(_ *graph.Node, _ graph.Env, outs []any) (any, error) { return outs[0], nil }}
+		g := &graph.Node{Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
+			// What comes in goes out.
+			return wire.Counted(wire.NewSite(node, env), outs[0].(wire.Outlet[K, V])), nil
+		}}
 		if err := compiler.AddNode(node.Name(), g, inputs...); err != nil {
 			return err
 		}

@@ -13,7 +13,10 @@ type wiring[K, V, K2, V2 any] func(site wire.Site, out wire.Outlet[K2, V2]) wire
 // retryInlet makes the inlet that calls f for each record, and again as often as the step's policy
 // says.
 func retryInlet[K, V any](site wire.Site, f func(Record[K, V]) error) wire.Outlet[K, V] {
-	return func(r Record[K, V]) error { return graph.Do(site.Env, site.Node, graph.Processing, f, r) }
+	return func(r Record[K, V]) error {
+		site.Enter()
+		return graph.Do(site.Env, site.Node, graph.Processing, f, r)
+	}
 }
 
 // unary makes the node of an operator with one input and one output. f is the user's function; an

@@ -18,7 +18,7 @@ func Print[K, V any](s KStream[K, V], w io.Writer, label string) Step {
 	node := canFail(terminal(s, "stream.Print", "print", nil, func(site wire.Site) wire.Outlet[K, V] {
 		var line []byte // its memory is used again
 		return retryInlet(site, func(r Record[K, V]) error {
-			site.Enter()
+			site.Resume()
 			line = fmt.Appendf(line[:0], "[%s]: %s, %s\n", label, present(r.Key, r.NoKey), present(r.Value, r.Tombstone))
 			_, err := w.Write(line)
 			return err

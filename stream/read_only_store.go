@@ -87,7 +87,7 @@ func (o taskStores) OpenStore(name string) (storage.Handle, error) { return o.en
 // rowInlet makes the inlet that writes each record into a store.
 func rowInlet[K, V, R any](site wire.Site, rows store.KeyValue[K, R], row func(V, time.Time) R) wire.Outlet[K, V] {
 	return retryInlet(site, func(r Record[K, V]) error {
-		site.Enter() // serdes are the user's code
+		site.Resume() // serdes are the user's code
 		if r.NoKey {
 			site.Drop(graph.NoKey)
 			return nil

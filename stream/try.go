@@ -54,7 +54,7 @@ func attempt[K, V, R any](
 	site wire.Site, options *callOptions, f func(context.Context, Record[K, V]) (R, error),
 ) func(Record[K, V]) (R, error) {
 	return func(r Record[K, V]) (R, error) {
-		site.Enter()
+		site.Resume()
 		return callWithTimeout(site.Env.Context(), options.timeout, f, r)
 	}
 }

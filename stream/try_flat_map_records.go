@@ -44,6 +44,7 @@ func TryFlatMapRecords[K, V, K2, V2 any](
 				return struct{}{}, deriveAll(r, made)
 			})
 			return func(r Record[K, V]) error {
+				site.Enter()
 				_, ok, err := graph.Try(site.Env, site.Node, graph.Processing, attemptAll, r)
 				for i := range made {
 					if ok && err == nil {

@@ -143,12 +143,12 @@ func (c Cogrouped[K, A]) partitioned(compiler *plan.Compiler, name string) ([]pl
 // order of the streams. Each has a stream time of its own, which is committed under the name of the
 // step: the names must not change between versions of a program.
 func addCogroup[K, A any](
-	compiler *plan.Compiler, node *plan.Node, stores []string, from []plan.Out, wire func(i int) wiring,
+	compiler *plan.Compiler, node *plan.Node, stores []string, from []plan.Out, sideWiring func(i int) wiring,
 	holdBack func(*graph.Node, graph.Env, any) (any, error),
 ) error {
 	outs := make([]plan.Out, len(from))
 	for i := range from {
-		g := &graph.Node{Stores: stores, TracksTime: node.Table.Windowed, Wire: wire(i)}
+		g := &graph.Node{Stores: stores, TracksTime: node.Table.Windowed, Wire: sideWiring(i)}
 		if err := compiler.AddNode(fmt.Sprintf("%s-add-%d", node.Name(), i+1), g, from[i]); err != nil {
 			return err
 		}
@@ -156,7 +156,11 @@ func addCogroup[K, A any](
 	}
 	// The last step does nothing with changes: its inlet is its outlet, or the buffer of UntilCommit.
 	g := &graph.Node{Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
-		return holdBack(node, env, outs[0])
+		in, err := holdBack(node, env, outs[0])
+		if err != nil {
+			return nil, err
+		}
+		return wire.CountedTable(wire.NewSite(node, env), in.(wire.TableOutlet[K, A])), nil
 	}}
 	if err := compiler.AddNode(node.Name(), g, outs...); err != nil {
 		return err

@@ -63,12 +63,12 @@ func regroupInlet[K, V, K2, V2 any](
 	site := wire.NewSite(node, env)
 	change := regroup.Change // a method value in the function below would be allocated for each change
 	return func(c wire.Change[K, V]) error {
+		site.Enter()
 		// The newest version of the row is in its group already. An older one must not replace it.
 		if c.Stale {
 			site.Drop(graph.StaleRow)
 			return nil
 		}
-		site.Enter()
 		messages, ok, fatal := graph.Try(env, node, graph.Processing, change, c)
 		if !ok {
 			return fatal

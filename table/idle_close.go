@@ -44,7 +44,7 @@ func (c *idleCloser[K, V]) check(now int64) error {
 	if streamTime < c.lastRecord || !c.aggregation.WouldClose(streamTime) {
 		return nil
 	}
-	c.site.Enter()
+	c.site.Resume()
 	// Results that are sent on close are made from an input record. Here there is none, so they get an
 	// empty source.
 	r := topology.Record[K, V]{Time: time.UnixMilli(streamTime)}.From(topology.Source{Partition: -1, Offset: -1})

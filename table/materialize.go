@@ -30,7 +30,9 @@ func Materialize[K, V any](t KTable[K, V], name string, opts ...store.Option) KT
 	}
 	node.AddToGraph = func(compiler *plan.Compiler) error {
 		graphNode := &graph.Node{}
-		inlet := func(_ graph.Env, _ *graph.Node, out wire.TableOutlet[K, V]) any { return out }
+		inlet := func(env graph.Env, node *graph.Node, out wire.TableOutlet[K, V]) any {
+			return wire.CountedTable(wire.NewSite(node, env), out)
+		}
 		if err := wireUpserts[K, V](compiler, node, settings, graphNode, inlet); err != nil {
 			return err
 		}

@@ -16,7 +16,9 @@ func addSource[K, V any](compiler *plan.Compiler, node *plan.Node, s spec.StoreS
 	graphNode := &graph.Node{}
 	if err := wireUpserts[K, V](compiler, node, s, graphNode,
 		func(env graph.Env, node *graph.Node, out wire.TableOutlet[K, V]) any {
+			site := wire.NewSite(node, env)
 			return wire.Outlet[K, V](func(record topology.Record[K, V]) error {
+				site.Enter()
 				if record.NoKey {
 					env.Drop(node, graph.NoKey)
 					return nil
@@ -34,7 +36,7 @@ func addSource[K, V any](compiler *plan.Compiler, node *plan.Node, s spec.StoreS
 }
 
 // wireUpserts makes graphNode write changes to the store of the node's table, if it has one.
-// newInlet makes the inlet before it.
+// newInlet makes the inlet before it, which counts the changes.
 func wireUpserts[K, V any](
 	compiler *plan.Compiler, node *plan.Node, settings spec.StoreSettings, graphNode *graph.Node,
 	newInlet func(graph.Env, *graph.Node, wire.TableOutlet[K, V]) any,
@@ -68,7 +70,7 @@ func wireUpserts[K, V any](
 			Filtered: planTable.Filtered}
 		site := wire.NewSite(node, env)
 		return newInlet(env, node, func(change wire.Change[K, V]) error {
-			site.Enter() // serdes are the user's code
+			site.Resume() // serdes are the user's code
 			rows.SetHeaders(change.Headers)
 			change, ok, err := upsert.Change(change)
 			if err != nil {

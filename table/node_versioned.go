@@ -59,7 +59,7 @@ func versionInlet[K, V any](
 	upsert := &operator.UpsertVersions[K, V]{Rows: rows, Old: planTable.OldValues, Filtered: planTable.Filtered}
 	site := wire.NewSite(node, env)
 	return func(change wire.Change[K, V]) error {
-		site.Enter() // serdes are the user's code
+		site.Resume() // serdes are the user's code
 		rows.SetHeaders(change.Headers)
 		change, stored, err := upsert.Change(change)
 		switch {

@@ -108,6 +108,7 @@ func newValueProcessor[K, V, V2 any](
 func (p *valueProcessor[K, V, V2]) inlet(out wire.TableOutlet[K, V2]) wire.TableOutlet[K, V] {
 	change := p.change // a method value in the function below would be allocated for each change
 	return func(c wire.Change[K, V]) error {
+		p.site.Enter()
 		next, ok, fatal := graph.Try(p.site.Env, p.site.Node, graph.Processing, change, c)
 		if !ok {
 			return fatal

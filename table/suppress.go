@@ -175,7 +175,7 @@ func bufferInlet[K, V any](
 			env.SetRecordTime(before)
 			// This step's serdes are called next. After an error the step that failed stays the current one.
 			if err == nil {
-				site.Enter()
+				site.Resume()
 			}
 			return err
 		}

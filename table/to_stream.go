@@ -15,9 +15,12 @@ func ToStream[K, V any](t KTable[K, V]) stream.KStream[K, V] {
 		return stream.KStream[K, V]{}
 	}
 	node.AddToGraph = func(c *plan.Compiler) error {
-		graphNode := &graph.Node{Wire: func(_ *graph.Node, _ graph.Env, outs []any) (any, error) {
-			out := outs[0].(wire.Outlet[K, V])
-			return wire.TableOutlet[K, V](func(c wire.Change[K, V]) error { return out(c.Record) }), nil
+		graphNode := &graph.Node{Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
+			site, out := wire.NewSite(node, env), outs[0].(wire.Outlet[K, V])
+			return wire.TableOutlet[K, V](func(c wire.Change[K, V]) error {
+				site.Enter()
+				return out(c.Record)
+			}), nil
 		}}
 		if err := c.AddNode(node.Name(), graphNode, node.Input(0)); err != nil {
 			return err

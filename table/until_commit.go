@@ -32,12 +32,12 @@ func holdUntilCommit[K, V any](
 	// Steps behind this one are called at the commit, when no record is being processed. What they
 	// forward without a time gets the time of the row, and a panic names the right step.
 	updates.BeforeEmit = func(ms int64) {
-		site.Enter()
+		site.Resume()
 		env.SetRecordTime(ms)
 	}
 	flushSoon := env.OnCommit(node, func() error { return updates.Flush(out) })
 	return func(c wire.Change[K, V]) error {
-		site.Enter()
+		site.Resume()
 		full, err := updates.Change(c)
 		if err != nil {
 			return retry.IgnoreSkipped(err)

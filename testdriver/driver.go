@@ -62,7 +62,8 @@ type Driver struct {
 	committed map[kafka.TopicPartition]kafka.OffsetMeta
 	commits   int
 	dropped   map[string]int
-	steps     int // records processed
+	counted   map[*graph.Node]*int64 // records that came to each step
+	steps     int                    // records processed
 	failures  []failure.Report
 	err       error
 	closed    bool
@@ -97,7 +98,7 @@ func open(t TB, top *topology.Topology, opts []Option) (*Driver, error) {
 	driver := &Driver{
 		test: t, graph: (*graph.Handle)(top).Graph(), logs: map[string]*log{}, internal: map[string]bool{},
 		budget:    memtable.NewBudget(64 << 20),
-		committed: map[kafka.TopicPartition]kafka.OffsetMeta{}, dropped: map[string]int{},
+		committed: map[kafka.TopicPartition]kafka.OffsetMeta{}, dropped: map[string]int{}, counted: map[*graph.Node]*int64{},
 		stores: map[string][]storage.Engine{},
 		options: options{
 			start: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), partitions: 1, byTopic: map[string]int{},
@@ -180,10 +181,11 @@ func (d *Driver) startTask(id graph.TaskID, streamTime *task.Clock) error {
 func (d *Driver) taskConfig(id graph.TaskID) task.Config {
 	return task.Config{
 		ID: id, Graph: d.graph, Application: d.options.application, Now: d.Now, Out: (*output)(d), Topics: d.external,
-		Sleep:    noSleep,
-		Policies: d.policies(),
-		Dropped:  func(_ *graph.Node, reason string, n int64) { d.dropped[reason] += int(n) },
-		Failure:  d.recordFailure,
+		Sleep:     noSleep,
+		Policies:  d.policies(),
+		Dropped:   func(_ *graph.Node, reason string, n int64) { d.dropped[reason] += int(n) },
+		Failure:   d.recordFailure,
+		StepCount: d.stepCount,
 	}
 }
 
@@ -241,6 +243,23 @@ func (d *Driver) advance(dt time.Duration) error {
 // Dropped returns how many records have been dropped, by reason: the reasons of the library and
 // those of failure.Drop. Records that were written to a dead-letter topic are included.
 func (d *Driver) Dropped() map[string]int { return maps.Clone(d.dropped) }
+
+// Steps returns how many records have come to each step so far, by the step's name, as Snapshot of an App does. What is
+// processed again, after a Restart, is counted again.
+func (d *Driver) Steps() map[string]int64 {
+	steps := make(map[string]int64, len(d.counted))
+	for node, n := range d.counted {
+		steps[node.Name] = *n
+	}
+	return steps
+}
+
+func (d *Driver) stepCount(n *graph.Node) *int64 {
+	if d.counted[n] == nil {
+		d.counted[n] = new(int64)
+	}
+	return d.counted[n]
+}
 
 // Failures returns all failures, as Events.Failure reports them in an App: before their policies
 // were applied, retries included.

@@ -137,6 +137,21 @@ const (
 	Versioned
 )
 
+// String returns the kind as people know it, as "window".
+func (k StoreKind) String() string {
+	switch k {
+	case Timestamped, Plain:
+		return "key-value"
+	case Window:
+		return "window"
+	case Session:
+		return "session"
+	case Versioned:
+		return "versioned"
+	}
+	return fmt.Sprintf("StoreKind(%d)", uint8(k))
+}
+
 // Store is a state store. Each task that uses it has its own partition of it.
 type Store struct {
 	Name      string

@@ -337,6 +337,8 @@ type GroupMember struct {
 	// Metadata is what the member has joined the present generation with. It is empty while the group rebalances: then
 	// nobody knows yet who is in the next one.
 	Metadata []byte
+	// Assignment is what the group's leader has assigned to the member, empty as Metadata.
+	Assignment []byte
 }
 
 // OpenTransaction is a transaction that has begun and not ended.

@@ -73,6 +73,9 @@ type Engine interface {
 	// Truncate removes all rows, the files and the checkpoint.
 	Truncate() error
 
+	// Sizes returns how large the store is. It reads and counts no rows.
+	Sizes() Sizes
+
 	// Dirty returns the bytes written in the current epoch. The worker commits early when they are
 	// many.
 	Dirty() int64
@@ -83,6 +86,16 @@ type Engine interface {
 	// Close releases the files. With flush it writes the settled epochs to disk first. Others are
 	// dropped.
 	Close(flush bool) error
+}
+
+// Sizes says how large a store of one partition is.
+type Sizes struct {
+	// Rows is how many rows there are, in memory and in files. One of which there are several versions, in memory and in
+	// files that are not merged yet, counts as often: it is an upper bound of what Len counts.
+	Rows        int64
+	MemoryBytes int64 // of rows in memory
+	Files       int
+	FileBytes   int64
 }
 
 // Damageable is implemented by engines with files, one of which may be found to be damaged. A damaged

@@ -46,14 +46,14 @@ type bytesTopic = stream.Topic[[]byte, []byte]
 func raw(name string) bytesTopic { return stream.NewTopic(name, serde.Bytes, serde.Bytes) }
 
 // replay runs a timeline.
-func replay(t *testing.T, s spec, p program, v timeline) {
+func replay(t *testing.T, s spec, p program, v timeline) *testdriver.Driver {
 	top := p.topology(t)
 	d := testdriver.New(t, top, append([]testdriver.Option{
 		testdriver.ApplicationID("conformance"), testdriver.StartAt(time.UnixMilli(0)),
 	}, p.options...)...)
 	for i, x := range v.Steps {
 		if !apply(t, d, x) {
-			return
+			return d
 		}
 		for _, topic := range s.Outputs {
 			want, got := expected(x.Out, topic), written(d, topic, slices.Contains(s.HexOutputs, topic))
@@ -64,7 +64,7 @@ func replay(t *testing.T, s spec, p program, v timeline) {
 			assert.Equal(t, want, got, "step %d, topic %s", i, topic)
 		}
 		if t.Failed() {
-			return
+			return d
 		}
 	}
 	for _, topic := range d.Topics() {
@@ -76,6 +76,7 @@ func replay(t *testing.T, s spec, p program, v timeline) {
 	for name, rows := range v.Stores {
 		assert.Equal(t, rows, dump(t, d, name, s.Stores[name], slices.Contains(p.numbers, name)), "store %s", name)
 	}
+	return d
 }
 
 // apply does a step, and returns false when the driver is not usable any more.

@@ -132,8 +132,9 @@ func addRepartition[K, V any](
 // such records; this library does, under a reason of their own.
 func dropNoKeys[K, V any](compiler *Compiler, from Out, name string) (Out, error) {
 	g := &graph.Node{Op: "repartition-filter", Wire: func(node *graph.Node, env graph.Env, outs []any) (any, error) {
-		out := outs[0].(wire.Outlet[K, V])
+		site, out := wire.NewSite(node, env), outs[0].(wire.Outlet[K, V])
 		return wire.Outlet[K, V](func(record topology.Record[K, V]) error {
+			site.Enter()
 			if record.NoKey {
 				env.Drop(node, graph.NoRepartition)
 				return nil

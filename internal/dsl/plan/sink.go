@@ -101,6 +101,7 @@ func (s *sink[K, V]) selectSerdes(topic string) (err error) {
 }
 
 func (s *sink[K, V]) write(r topology.Record[K, V]) error {
+	s.site.Enter()
 	out, err := s.prepare(r)
 	if err != nil {
 		var ok bool
@@ -120,7 +121,7 @@ type prepared struct {
 
 // prepare encodes a record and chooses its topic and partition. An error is the record's.
 func (s *sink[K, V]) prepare(r topology.Record[K, V]) (out prepared, err error) {
-	s.site.Enter() // serdes, partitioners and choosers are the user's
+	s.site.Resume() // serdes, partitioners and choosers are the user's
 	if out.topic = s.topic.Name; s.chooseTopic != nil {
 		out.topic = s.chooseTopic(r)
 		if err := s.selectSerdes(out.topic); err != nil {

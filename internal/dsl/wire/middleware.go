@@ -111,7 +111,7 @@ func newMiddlewareCall(
 		}
 		c.stepCalled = true
 		c.stepErr = c.step()
-		c.site.Enter() // the middleware goes on
+		c.site.Resume() // the middleware goes on
 		return c.stepErr
 	}
 	return c
@@ -126,7 +126,7 @@ func (c *middlewareCall) process() error {
 
 func (c *middlewareCall) callOnce(record topology.Passing) error {
 	c.stepCalled, c.stepErr = false, nil
-	c.site.Enter()
+	c.site.Resume()
 	err := c.around(record, c.next)
 	switch {
 	// An error of the step ends the task, even if the middleware returns another one or none.

@@ -11,15 +11,31 @@ type Site struct {
 	Node    *graph.Node
 	Env     graph.Env
 	current *graph.CurrentStep
+	count   *int64 // of records that came to the step
 }
 
 // NewSite returns the site of n in the task of env.
-func NewSite(n *graph.Node, env graph.Env) Site { return Site{n, env, graph.CurrentStepOf(env)} }
+func NewSite(n *graph.Node, env graph.Env) Site {
+	return Site{n, env, graph.CurrentStepOf(env), graph.StepCountOf(env, n)}
+}
 
-// Enter marks that the user's code is called next for this step, so that the error of a panic names
-// it. Serdes are the user's code, too: a step without functions enters before it encodes or
-// decodes.
-func (s Site) Enter() { s.current.Node = s.Node }
+// Enter is called once for each record that comes to the step, before any other code of the step. It counts the record,
+// and marks the step as the one whose code runs next, so that the error of a panic names it. Serdes are the user's
+// code, too, so steps without functions enter as well.
+func (s Site) Enter() {
+	*s.count++
+	s.current.Node = s.Node
+}
+
+// Resume marks the step as the one whose code runs next, for a record that has been counted: after a call of a step
+// that follows, for another attempt, or when the record has waited.
+func (s Site) Resume() { s.current.Node = s.Node }
+
+// Uncounted returns a Site of the same step whose Enter counts nothing, for an inlet behind another one of the step.
+func (s Site) Uncounted() Site {
+	s.count = new(int64)
+	return s
+}
 
 // Current returns the step at work. Where this step's code reads rows for another one, that is the
 // reader.

@@ -237,7 +237,7 @@ func (a *admin) GroupMembers(ctx context.Context, group string) (members []kafka
 				for _, m := range g.Members {
 					member := kafka.GroupMember{ID: m.MemberId, ClientID: m.ClientId, Host: m.ClientHost}
 					if g.State == groupStable {
-						member.Metadata = m.MemberMetadata
+						member.Metadata, member.Assignment = m.MemberMetadata, m.MemberAssignment
 					}
 					members = append(members, member)
 				}

@@ -41,10 +41,7 @@ func (f *Follower) follow(ctx context.Context) error {
 }
 
 // readTopic restores the stores and follows the topic: it is the same loop, since a restore reads
-// the same records through the same step. readTopic restores the stores and follows the topic: it
-// is the same loop, since a restore reads the same records through the same step. readTopic
-// restores the stores and follows the topic: it is the same loop, since a restore reads the same
-// records through the same step.
+// the same records through the same step.
 func (f *Follower) readTopic(ctx context.Context) error {
 	if err := f.prepare(ctx); err != nil {
 		return fmt.Errorf("restore %s: %w", f, err)
@@ -93,6 +90,7 @@ func (f *Follower) receive() error {
 			f.memoryWanted = true
 		default:
 			f.unreported[m.batch.Partition] += len(m.batch.Records)
+			f.ends[m.batch.Partition] = max(f.ends[m.batch.Partition], m.batch.LastStable)
 			if err := f.task.Add(m.batch); err != nil {
 				return err
 			}
@@ -112,6 +110,7 @@ func (f *Follower) processQueued(ctx context.Context) error {
 			return err
 		}
 		f.reportProgress(n)
+		f.publishProgress(time.Now())
 		if f.task.Buffered() == 0 {
 			return nil
 		}
@@ -122,16 +121,16 @@ func (f *Follower) processQueued(ctx context.Context) error {
 }
 
 // processRound processes records, up to maxRoundRecords. The clock is read between some of them, so
-// that the watchdog sees that calls return. processRound processes records, up to maxRoundRecords.
-// The clock is read between some of them, so that the watchdog sees that calls return. processRound
-// processes records, up to maxRoundRecords. The clock is read between some of them, so that the
-// watchdog sees that calls return.
+// that the watchdog sees that calls return.
 func (f *Follower) processRound() (n int, err error) {
 	defer f.callStarted.Store(0)
 	for n < maxRoundRecords {
-		f.callStarted.Store(time.Now().UnixNano())
+		now := time.Now()
+		f.callStarted.Store(now.UnixNano())
 		done, err := f.task.Process(clockEvery)
-		n += done
+		if n += done; done > 0 {
+			f.meter.Sample(f.cfg.Sub.ID, now, f.task.LastTime(), f.task.StreamTime(), done)
+		}
 		if err != nil || done < clockEvery {
 			return n, err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/runtime/changelog"
 	"github.com/millstream-go/millstream/internal/runtime/mailbox"
+	"github.com/millstream-go/millstream/internal/runtime/meter"
 	"github.com/millstream-go/millstream/internal/runtime/task"
 	"github.com/millstream-go/millstream/internal/storage"
 )
@@ -69,6 +70,7 @@ type Follower struct {
 	callStarted atomic.Int64  // when the call under way began, in nanoseconds since 1970; 0: none is
 
 	publishedTask atomic.Pointer[task.Task] // task, for UserCall
+	published     atomic.Pointer[Progress]  // never nil
 
 	// What follows belongs to the goroutine of Run.
 	writers      map[string]*writerView
@@ -78,8 +80,10 @@ type Follower struct {
 	progress     []changelog.Progress // of the restore, by partition; complete where Position is End
 	unreported   []int                // records that progress does not have yet, by partition
 	received     []message
-	settledSum   int64 // the sum of the positions in the last checkpoint
-	memoryWanted bool  // a store is to cut, so that it can write to disk and free memory
+	meter        *meter.Meter
+	ends         map[int32]int64 // last stable offsets, by partition, as they were fetched last
+	settledSum   int64           // the sum of the positions in the last checkpoint
+	memoryWanted bool            // a store is to cut, so that it can write to disk and free memory
 }
 
 // message is one of: a batch; a fetch that failed; with neither, that memory is wanted.
@@ -94,8 +98,10 @@ type message struct {
 func New(cfg Config) (*Follower, error) {
 	follower := &Follower{
 		cfg: cfg, inbox: mailbox.New[message](), stores: map[string]*SharedStore{}, writers: map[string]*writerView{},
-		stop: make(chan struct{}), done: make(chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}), ends: map[int32]int64{}, meter: meter.New(cfg.Task.Graph),
 	}
+	follower.cfg.Task.StepCount = follower.meter.StepCount
+	follower.published.Store(&Progress{Counts: meter.NewCounts(cfg.Task.Graph)})
 	follower.ready.Store(new(make(chan struct{})))
 	for _, s := range cfg.Sub.Stores {
 		engine, err := cfg.Acquire(s, func() { follower.inbox.Put(message{}) })
@@ -113,6 +119,9 @@ func New(cfg Config) (*Follower, error) {
 
 // Store returns a store of the sub-topology, nil when it has none of that name.
 func (f *Follower) Store(name string) *SharedStore { return f.stores[name] }
+
+// Stores returns the stores of the sub-topology.
+func (f *Follower) Stores() []*graph.Store { return f.cfg.Sub.Stores }
 
 // Ready is closed when the stores have what their topic had at the start. When a file is damaged it
 // is another channel, which is closed when the stores are restored.

@@ -84,6 +84,16 @@ func (s *SharedStore) Damaged() error {
 	return nil
 }
 
+// Sizes returns how large the store is; zero when it is closed. Any goroutine may call it.
+func (s *SharedStore) Sizes() storage.Sizes {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.engine == nil {
+		return storage.Sizes{}
+	}
+	return s.engine.Sizes()
+}
+
 // Distrust declares the store damaged, and reports whether it has files.
 func (s *SharedStore) Distrust(reason error) bool {
 	s.mu.RLock()

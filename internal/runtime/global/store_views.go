@@ -98,6 +98,9 @@ func (w *writerView) Cut(emit func(storage.Change) error) (epoch uint64, err err
 	return epoch, err
 }
 
+// Sizes implements storage.Engine.
+func (w *writerView) Sizes() storage.Sizes { return w.SharedStore.Sizes() }
+
 // Expire implements storage.Engine.
 func (w *writerView) Expire(from, to []byte) {
 	_ = w.withEngine(func(e storage.Engine) error {

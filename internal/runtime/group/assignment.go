@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/runtime/assign"
@@ -52,6 +53,12 @@ func (g *Group) applyAssignment(out outcome) {
 	g.publish()
 	g.cfg.Logger.Info("millstream: assigned", "generation", out.generation, "tasks", len(out.tasks), "new", len(added),
 		"revoked", len(revoke), "moving", out.moving)
+	if g.cfg.Rebalanced != nil {
+		g.cfg.Rebalanced(Rebalance{
+			Generation: out.generation, Reason: out.reason, Took: time.Since(out.began), Tasks: len(out.tasks), New: added,
+			Revoked: len(revoke),
+		})
+	}
 	// More members than tasks: without this call the App would seem to be starting for ever.
 	if len(state.owned) == 0 && !state.reported && out.moving == 0 && !out.returned {
 		state.reported = true
@@ -168,7 +175,7 @@ func (g *Group) handleSettled() {
 	// The next generation assigns the removed tasks: the others see from this member's subscription
 	// that they are free.
 	if removed > 0 {
-		state.requestRejoin(fmt.Sprintf("released %d revoked tasks", removed))
+		state.requestRejoin(reasonReleased)
 	}
 }
 
@@ -188,7 +195,7 @@ func (g *Group) loseMembership(why string) {
 		state.call.obsolete = true
 		state.call.cancel()
 	}
-	state.requestRejoin("the group no longer has this member")
+	state.requestRejoin(reasonLost)
 	if len(tasks) > 0 {
 		state.dropped = g.cfg.Handler.Lost(tasks)
 	}

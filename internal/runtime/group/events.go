@@ -49,7 +49,7 @@ const (
 
 func (g *Group) run(ctx context.Context) error {
 	g.state = loopState{
-		assignedGeneration: -1, owned: map[graph.TaskID]topics.Task{}, rejoinReason: "start", backoff: minBackoff,
+		assignedGeneration: -1, owned: map[graph.TaskID]topics.Task{}, rejoinReason: reasonStart, backoff: minBackoff,
 	}
 	heartbeatCtx, stopHeartbeats := context.WithCancel(ctx)
 	heartbeatsDone := make(chan struct{})
@@ -125,7 +125,7 @@ func (g *Group) handleEvents(ctx context.Context) error {
 			if state.idle() && g.leader.Load() {
 				g.startRefresh(ctx)
 				if g.lagUnknown.Swap(false) {
-					state.requestRejoin("it was not known how far members are behind")
+					state.requestRejoin(reasonLag)
 				}
 			}
 		// After a fatal error the handler had as long to settle as in a rebalance.
@@ -187,12 +187,12 @@ func (g *Group) handleHeartbeat(result heartbeatResult) error {
 	// already, the answer was sent before the join arrived.
 	case errors.Is(result.err, kafka.ErrRebalanceInProgress):
 		if !state.call.joining() {
-			state.requestRejoin("the group rebalances")
+			state.requestRejoin(reasonGroup)
 		}
 	// ILLEGAL_GENERATION: a rebalance ended without this member. Its next join brings it back.
 	case errors.Is(result.err, kafka.ErrIllegalGeneration):
 		if !state.call.joining() {
-			state.requestRejoin("the group is in another generation")
+			state.requestRejoin(reasonGeneration)
 		}
 	// UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID: the session has ended, or another process has taken the
 	// place. Others run the tasks, or will.
@@ -253,7 +253,7 @@ func (g *Group) handleOutcome(out outcome) error {
 	// coordinator gave this App, if it did, is left: otherwise it would wait for a member that nobody is.
 	if finished.obsolete {
 		g.abandon(out.member)
-		state.requestRejoin("the group no longer has this member")
+		state.requestRejoin(reasonLost)
 		return nil
 	}
 	if out.err != nil {

@@ -96,6 +96,8 @@ type Config struct {
 	AcceptableLag  int64
 	// StandbyTags are the keys of tags in which a task and its standbys are to differ. Those of the leader count.
 	StandbyTags []string
+	// Rebalanced is called after each assignment, before Handler's methods. Nil: nobody wants to know.
+	Rebalanced func(Rebalance)
 	// Members looks up the members of the group, for error messages. Nil: they are not described.
 	Members func(ctx context.Context) ([]kafka.GroupMember, error)
 

@@ -34,6 +34,7 @@ type joinResult struct {
 type outcome struct {
 	err          error
 	reason       string // for which it was made
+	began        time.Time
 	member       string // the member id that the coordinator assigned, empty when unknown
 	generation   int32
 	tasks        map[graph.TaskID]topics.Task
@@ -115,8 +116,9 @@ func (g *Group) startJoin(ctx context.Context) {
 	// group, and the coordinator begins to wait for all members again.
 	limit := 2*g.cfg.RebalanceTimeout + g.cfg.SessionTimeout
 	g.startCall(ctx, limit, func(ctx context.Context, c *call) outcome {
+		began := time.Now()
 		out := g.join(ctx, c, req, sub.Subtopologies)
-		out.reason = reason
+		out.reason, out.began = reason, began
 		return out
 	})
 }
@@ -324,7 +326,7 @@ func (g *Group) handleRefresh(out outcome) error {
 	// New topics or partitions are assigned in a rebalance.
 	case out.err == nil:
 		if !sameDeployment(g.deployment.Load(), out.deployment) {
-			g.state.requestRejoin("topics have changed")
+			g.state.requestRejoin(reasonTopics)
 		}
 		g.deployment.Store(out.deployment)
 		g.setUnreadPartitions(nil)

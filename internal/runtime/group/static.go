@@ -14,9 +14,6 @@ import (
 // leader may have been the process before, which nobody knows to be the leader now. So the member joins once more,
 // under its new id. That is a rebalance in which no task moves.
 
-// reasonReturned is the reason of that join, for the coordinator's log.
-const reasonReturned = "a static member has come back"
-
 // static reports whether the member has an instance id.
 func (g *Group) static() bool { return g.cfg.InstanceID != "" }
 

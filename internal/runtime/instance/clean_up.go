@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
+	"github.com/millstream-go/millstream/internal/runtime/group"
 	"github.com/millstream-go/millstream/internal/runtime/statedir"
 )
 
@@ -70,6 +71,6 @@ func (inst *Instance) cleanUp(now time.Time) {
 	})
 	if undecided && !now.Before(inst.nextCleanUpRequest) {
 		inst.nextCleanUpRequest = now.Add(cleanUpAfter)
-		inst.group.Rejoin("files of tasks that run elsewhere have not been used for a day")
+		inst.group.Rejoin(group.ReasonCleanUp)
 	}
 }

@@ -90,6 +90,8 @@ type Observer struct {
 	Commit   func(CommitInfo)
 	Standby  func(StandbyUpdate)
 	Restart  func(TaskRestartInfo)
+
+	Rebalance func(RebalanceInfo)
 }
 
 // Phase is a part of a run's life, as the App shows it in its State.
@@ -102,6 +104,17 @@ const (
 	Running
 	// Stopping: what is processed is being settled, and the group left.
 	Stopping
+)
+
+// TaskPhase is what a task that is assigned to this member does.
+type TaskPhase int
+
+// The phases.
+const (
+	TaskRestoring TaskPhase = iota // it is being opened, and its stores are restored
+	TaskRunning
+	TaskWaiting // it has failed, and is to be opened again
+	TaskRevoked // it is being given up
 )
 
 // The following have the fields of the types of the same name in package millstream, so that one
@@ -144,6 +157,17 @@ type (
 		Err       error
 	}
 
+	// RebalanceInfo describes a rebalance that has ended.
+	RebalanceInfo struct {
+		At         time.Time
+		Generation int32
+		Reason     string
+		Took       time.Duration
+		Tasks      int
+		New        int
+		Revoked    int
+	}
+
 	// CommitInfo describes a commit of a worker.
 	CommitInfo struct {
 		Tasks int
@@ -156,5 +180,6 @@ type (
 		Running bool
 		Paused  bool
 		Worker  int
+		Phase   TaskPhase
 	}
 )

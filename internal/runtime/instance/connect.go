@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/millstream-go/millstream/failure"
 	"github.com/millstream-go/millstream/internal/graph"
@@ -161,6 +162,7 @@ func (inst *Instance) groupConfig(deployment *topics.Deployment) group.Config {
 		Tags: inst.cfg.Tags, StandbyTags: inst.cfg.StandbyTags,
 		Stored:   inst.stores.storedTasks,
 		Standbys: inst.standbyTasks, Positions: inst.positions, Changelogs: inst.changelogBounds,
+		Rebalanced:     inst.onRebalance,
 		WantedStandbys: inst.cfg.Standbys, AcceptableLag: inst.cfg.AcceptableLag, Unneeded: inst.stores.setUnneeded,
 		Members: func(ctx context.Context) ([]kafka.GroupMember, error) {
 			return inst.admin.GroupMembers(ctx, inst.cfg.ApplicationID)
@@ -313,15 +315,31 @@ func (inst *Instance) onCommit(c worker.Commit) {
 	}
 }
 
+// onRebalance is called after each assignment.
+func (inst *Instance) onRebalance(r group.Rebalance) {
+	info := RebalanceInfo{
+		At: time.Now(), Generation: r.Generation, Reason: r.Reason, Took: r.Took, Tasks: r.Tasks, New: len(r.New),
+		Revoked: r.Revoked,
+	}
+	inst.cfg.Counters.rebalanced(info)
+	if notify := inst.cfg.Observer.Rebalance; notify != nil {
+		notify(info)
+	}
+}
+
 // onRestoreProgress is called when a restore has begun, after each batch of it, and when it is
 // done.
 func (inst *Instance) onRestoreProgress(p changelog.Progress, applied int) {
 	inst.cfg.Counters.restored.Add(int64(applied))
 	inst.restores.add(p, applied)
 	if notify := inst.cfg.Observer.Restore; notify != nil {
-		notify(RestoreInfo{
-			Store: p.Store, Partition: p.Partition, Done: p.Position - p.Begin, End: p.End - p.Begin,
-			Records: p.Records, Full: p.Full, Missing: p.Missing,
-		})
+		notify(restoreInfo(p))
+	}
+}
+
+func restoreInfo(p changelog.Progress) RestoreInfo {
+	return RestoreInfo{
+		Store: p.Store, Partition: p.Partition, Done: p.Position - p.Begin, End: p.End - p.Begin,
+		Records: p.Records, Full: p.Full, Missing: p.Missing,
 	}
 }

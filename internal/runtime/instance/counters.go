@@ -4,7 +4,9 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/millstream-go/millstream/internal/runtime/meter"
 	"github.com/millstream-go/millstream/internal/runtime/worker"
 )
 
@@ -15,13 +17,26 @@ type Counters struct {
 	recordsIn         atomic.Int64 // of global stores
 
 	mu      sync.Mutex
-	dropped map[string]int64 // by reason
+	dropped map[string]int64  // by reason
+	drops   map[dropKey]int64 // by step and reason
 	// taskRestarts are by task, as "0_3".
 	taskRestarts map[string]int64
 	// workers count for themselves, without a lock that they would share. What they have counted is
 	// added up when it is asked for, and once more when they have ended.
 	workers []*worker.Worker
 	ended   Counts // of the workers that have ended
+	// measured is what workers and followers have measured that have ended; nil: none have.
+	measured   *meter.Counts
+	rebalances Rebalances
+}
+
+// Rebalances are the rebalances of a member.
+type Rebalances struct {
+	Count map[string]int64 // by the reason for which this member has joined, never nil
+	Last  RebalanceInfo    // zero: there was none
+	// Took is how long they have taken for this member, from its join until it knew its tasks. Waited is how long the
+	// tasks that they brought here have waited until they ran.
+	Took, Waited meter.Histogram
 }
 
 // Counts are what Counters had at one time.
@@ -33,7 +48,10 @@ type Counts struct {
 
 // NewCounters returns counters of zero.
 func NewCounters() *Counters {
-	return &Counters{dropped: map[string]int64{}, taskRestarts: map[string]int64{}}
+	return &Counters{
+		dropped: map[string]int64{}, drops: map[dropKey]int64{}, taskRestarts: map[string]int64{},
+		rebalances: Rebalances{Count: map[string]int64{}},
+	}
 }
 
 // Counts returns what was counted so far.
@@ -73,10 +91,66 @@ func (c *Counters) removeWorkers() {
 	c.workers = nil
 }
 
-func (c *Counters) drop(reason string, count int64) {
+func (c *Counters) drop(step, reason string, count int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dropped[reason] += count
+	c.drops[dropKey{step, reason}] += count
+}
+
+// rebalanced counts a rebalance, and taskRuns a task that it has brought here, which runs after a wait.
+func (c *Counters) rebalanced(info RebalanceInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rebalances.Count[info.Reason]++
+	c.rebalances.Last = info
+	c.rebalances.Took.Add(info.Took, 1)
+}
+
+func (c *Counters) taskRuns(waited time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rebalances.Waited.Add(waited, 1)
+}
+
+// Rebalances returns what was counted of rebalances.
+func (c *Counters) Rebalances() Rebalances {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.rebalances
+	r.Count = maps.Clone(r.Count)
+	return r
+}
+
+// Drops returns the dropped records by step and reason.
+func (c *Counters) Drops() map[string]map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string]map[string]int64{}
+	for key, n := range c.drops {
+		if out[key.step] == nil {
+			out[key.step] = map[string]int64{}
+		}
+		out[key.step][key.reason] = n
+	}
+	return out
+}
+
+// setMeasured keeps what a run has measured, which is over.
+func (c *Counters) setMeasured(counts meter.Counts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.measured = &counts
+}
+
+// Measured returns what a run has measured that is over. ok is false before.
+func (c *Counters) Measured() (counts meter.Counts, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.measured == nil {
+		return meter.Counts{}, false
+	}
+	return *c.measured, true
 }
 
 func (c *Counters) taskRestarted(task string) {

@@ -27,7 +27,7 @@ func newDropCounter(counters *Counters, notify func(DropInfo)) *dropCounter {
 
 // add counts records that a node dropped. Workers call it once a round.
 func (d *dropCounter) add(node *graph.Node, reason string, count int64) {
-	d.counters.drop(reason, count)
+	d.counters.drop(node.Name, reason, count)
 	if d.notify == nil {
 		return
 	}

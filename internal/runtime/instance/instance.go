@@ -53,18 +53,20 @@ type Instance struct {
 	watchdog        *watchdog
 	standbys        *standby.Set
 	restores        restoreProgress
+	members         members
+	inputEnds       inputEnds
 	// nextCleanUpRequest is when this member may ask for a rebalance because of files of no use; the goroutine of
 	// stores.maintain owns it.
 	nextCleanUpRequest time.Time
 	abandoned          *abandonedTransactions // nil unless each record is to count exactly once
 
-	taskInfos atomic.Pointer[[]TaskInfo]
-	stopping  atomic.Bool   // the stop has begun
-	ended     atomic.Bool   // all goroutines have ended: nothing can be asked any more
-	failed    chan struct{} // closed by Fail
-	failOnce  sync.Once
-	failure   error // why it failed; read after failed is closed
-	crashed   atomic.Bool
+	taskStates atomic.Pointer[[]taskState]
+	stopping   atomic.Bool   // the stop has begun
+	ended      atomic.Bool   // all goroutines have ended: nothing can be asked any more
+	failed     chan struct{} // closed by Fail
+	failOnce   sync.Once
+	failure    error // why it failed; read after failed is closed
+	crashed    atomic.Bool
 
 	goroutines sync.WaitGroup // they end with ctx
 	// stopDeadline is when Run returns at the latest; zero before the stop.
@@ -76,7 +78,7 @@ func New(ctx context.Context, cfg Config) *Instance {
 	inst := &Instance{cfg: cfg, graph: cfg.Graph, hook: crashpoint.From(ctx), failed: make(chan struct{})}
 	inst.ctx, inst.abort = context.WithCancelCause(context.WithoutCancel(ctx))
 	inst.drops = newDropCounter(cfg.Counters, cfg.Observer.Dropped)
-	inst.taskInfos.Store(new([]TaskInfo))
+	inst.taskStates.Store(new([]taskState))
 	inst.manager.init(inst)
 	return inst
 }

@@ -101,7 +101,7 @@ func (inst *Instance) newStandbys() *standby.Set {
 				return
 			}
 			inst.cfg.Logger.Info("millstream: a task has warmed up here, and may move", "task", id.String())
-			inst.group.Rejoin("task " + id.String() + " has warmed up")
+			inst.group.Rejoin(group.ReasonWarmedUp)
 		},
 		Hook: inst.hook, Logger: inst.cfg.Logger,
 	}

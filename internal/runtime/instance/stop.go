@@ -125,6 +125,9 @@ func (inst *Instance) close() {
 	}
 	inst.ended.Store(true) // reads of stores are refused from here on
 	inst.cfg.Counters.removeWorkers()
+	if inst.globals != nil {
+		inst.cfg.Counters.setMeasured(inst.measured())
+	}
 	if inst.stores != nil {
 		inst.closeStores(!aborted)
 	}

@@ -19,6 +19,10 @@ func (m *taskManager) handleReport(report worker.Report) {
 		if task != nil && !task.removing {
 			// It may have begun again in its worker, and says again whether it is paused.
 			task.running, task.runningSince, task.paused = true, time.Now(), false
+			if !task.assignedSince.IsZero() {
+				m.inst.cfg.Counters.taskRuns(task.runningSince.Sub(task.assignedSince))
+				task.assignedSince = time.Time{}
+			}
 			m.publish()
 		}
 	case worker.Committed:
@@ -95,15 +99,16 @@ func (m *taskManager) restartTasks(r worker.Report) {
 // publish publishes which tasks the App has, which stores can be read, and the phase that follows from
 // that.
 func (m *taskManager) publish() {
-	infos := make([]TaskInfo, 0, len(m.tasks))
+	states := make([]taskState, 0, len(m.tasks))
 	running, stores := []graph.TaskID{}, map[string][]readable{}
 	assigned := map[graph.TaskID]bool{}
 	phase := Running
 	for _, task := range m.sortedTasks() {
 		assigned[task.id] = task.running
-		infos = append(infos, TaskInfo{
+		states = append(states, taskState{task.id, TaskInfo{
 			ID: task.id.String(), Running: task.running, Paused: task.running && task.paused, Worker: task.worker,
-		})
+			Phase: task.phase(),
+		}})
 		if !task.running && !task.removing { // one that is being removed will not run any more
 			phase = Restoring
 		}
@@ -114,7 +119,7 @@ func (m *taskManager) publish() {
 			}
 		}
 	}
-	m.inst.taskInfos.Store(&infos)
+	m.inst.taskStates.Store(&states)
 	m.runningTasks.Store(&running)
 	m.assigned.Store(&assigned)
 	m.readable.Store(&stores)
@@ -179,4 +184,17 @@ func (m *taskManager) assignedIDs() []string {
 }
 
 // Tasks returns the tasks that the group has assigned to this member, sorted.
-func (inst *Instance) Tasks() []TaskInfo { return *inst.taskInfos.Load() }
+func (inst *Instance) Tasks() []TaskInfo {
+	states := *inst.taskStates.Load()
+	infos := make([]TaskInfo, len(states))
+	for i, state := range states {
+		infos[i] = state.TaskInfo
+	}
+	return infos
+}
+
+// taskState is a task as it is published.
+type taskState struct {
+	id graph.TaskID
+	TaskInfo
+}

@@ -60,10 +60,24 @@ type assignedTask struct {
 	worker        int
 	running       bool
 	runningSince  time.Time
+	assignedSince time.Time // by a rebalance; zero once it has run
 	paused        bool
 	damaged       bool  // a file of its stores, or of a global store, is damaged
 	failure       error // why it failed
 	removing      bool  // it was revoked or lost
+}
+
+// phase returns what the task does.
+func (t *assignedTask) phase() TaskPhase {
+	switch {
+	case t.removing:
+		return TaskRevoked
+	case t.running:
+		return TaskRunning
+	case t.failure != nil:
+		return TaskWaiting
+	}
+	return TaskRestoring
 }
 
 // removal waits until tasks are removed.
@@ -119,6 +133,9 @@ func (m *taskManager) workerReport(r worker.Report) { m.todo.Put(func() { m.hand
 func (m *taskManager) assign(tasks []topics.Task) {
 	if len(tasks) > 0 {
 		m.openTasks(tasks)
+		for _, t := range tasks {
+			m.tasks[t.ID].assignedSince = time.Now()
+		}
 	} else {
 		m.publish() // that there is nothing to do is news after the start
 	}

@@ -59,6 +59,9 @@ func (t *Task) RequestCommit() { t.commitRequested = true }
 // CurrentStep returns the step whose code runs. graph.CurrentStepOf finds it.
 func (t *Task) CurrentStep() *graph.CurrentStep { return &t.currentStep }
 
+// StepCount returns where a step counts its records. graph.StepCountOf finds it.
+func (t *Task) StepCount(n *graph.Node) *int64 { return t.cfg.StepCount(n) }
+
 // FullName is the name of an internal topic in Kafka. graph.FullName finds it.
 func (t *Task) FullName(name string) string { return graph.InternalTopic(t.cfg.Application, name) }
 

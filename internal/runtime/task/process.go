@@ -141,6 +141,8 @@ func (t *Task) processOne() error {
 	t.cfg.Clock.advance(at)
 	q.partitionTime = max(q.partitionTime, at)
 	t.current, t.recordTime, t.currentStep.Node = &q.head, at, q.node
+	*q.count++
+	t.lastTime = at
 	err := t.applyDecodePolicy(q.inlet.Process())
 	if err == nil { // a user's function may have ignored the error that ended the task
 		err = t.err

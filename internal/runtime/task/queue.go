@@ -32,6 +32,7 @@ type queue struct {
 	cutPosition, cutPartitionTime int64 // at the last cut
 
 	stores aheadStores // of the steps below the source
+	count  *int64      // of records processed, of all queues of the source
 }
 
 func newQueue(tp kafka.TopicPartition, n *graph.Node, in graph.Queue, index int) *queue {

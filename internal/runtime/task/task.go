@@ -85,6 +85,9 @@ type Config struct {
 	// Failure is called for each failure, before its policy is applied.
 	Failure func(failure.Report)
 	Logger  *slog.Logger // By default nothing is logged.
+	// StepCount returns where records are counted that come to a step, on the task's goroutine. Tasks of one goroutine
+	// may share what it returns. Nil: nobody wants to know.
+	StepCount func(*graph.Node) *int64
 	// Damaged reports whether a damaged file is the cause of an error. Such an error ends the task,
 	// which can begin again, and no policy is asked. Nil: never.
 	Damaged func(error) bool
@@ -117,6 +120,10 @@ func (c *Config) setDefaults() {
 	}
 	if c.Failure == nil {
 		c.Failure = func(failure.Report) {}
+	}
+	if c.StepCount == nil {
+		unused := new(int64)
+		c.StepCount = func(*graph.Node) *int64 { return unused }
 	}
 	if c.Released == nil {
 		c.Released = func(kafka.TopicPartition, int) {}
@@ -193,6 +200,7 @@ type Task struct {
 	currentStep     graph.CurrentStep
 	current         *graph.Input // nil in a punctuation
 	recordTime      int64
+	lastTime        int64 // of the record that was processed last
 	commitRequested bool  // a step requested a commit since the last cut
 	recordCount     int64 // number of records in the log for which the current one stands
 	drops           []drop

@@ -167,7 +167,7 @@ func (t *Task) openQueue(s *source, topic string, tp kafka.TopicPartition) error
 		return t.wireError(s.node, err)
 	}
 	q := newQueue(tp, s.node, in, len(t.queues))
-	q.task, q.stores = t, t.storesBelow(s.node)
+	q.task, q.stores, q.count = t, t.storesBelow(s.node), t.cfg.StepCount(s.node)
 	t.queues = append(t.queues, q)
 	t.byPartition[tp] = q
 	return nil

@@ -23,7 +23,7 @@ type activeTask struct {
 
 	ends   map[kafka.TopicPartition]int64 // last stable offsets of the inputs, as far as known
 	queued map[kafka.TopicPartition]int64 // offsets after the last batch that was queued
-	// settled are the offsets up to which the stores have settled; nil without transactions.
+	// settled are the committed offsets, up to which the stores have settled.
 	settled map[kafka.TopicPartition]kafka.OffsetMeta
 
 	limit     int   // records in a round, at most
@@ -63,12 +63,10 @@ func (w *Worker) adopt(handover Handover) {
 	active := &activeTask{
 		Handover: handover, activity: activity{id: handover.ID}, limit: clockEvery, ends: handover.Ends,
 		queued: map[kafka.TopicPartition]int64{}, logs: map[storage.Engine]*changelog.Log{},
+		settled: maps.Clone(handover.Start),
 	}
 	if active.ends == nil {
 		active.ends = map[kafka.TopicPartition]int64{}
-	}
-	if w.exactlyOnce() {
-		active.settled = maps.Clone(handover.Start)
 	}
 	w.tasks = append(w.tasks, active)
 	if w.broken != nil || w.stopping { // it came too late: the next returnTasks returns it as it is
@@ -123,7 +121,7 @@ func (w *Worker) wire(active *activeTask) error {
 	cfg.Out, cfg.Dropped = output{w}, w.noteDropped
 	cfg.Inputs = slices.Collect(maps.Keys(active.Start))
 	cfg.Topics = func() []string { return active.Topics }
-	cfg.Released = w.cfg.Fetcher.Release
+	cfg.Released, cfg.StepCount = w.cfg.Fetcher.Release, w.meter.StepCount
 	cfg.Damaged = func(err error) bool { return active.Damage.causes(active.ID, err) }
 	cfg.HasLag = func(tp kafka.TopicPartition) bool { return active.queued[tp] < active.ends[tp] }
 	cfg.OpenEngine = func(s *graph.Store) (storage.Engine, error) {

@@ -418,6 +418,9 @@ func (w *Worker) finishCommit(pending *pendingCommit) {
 	}
 	pending.noteEnds()
 	w.inFlight = nil
+	if pending.err != nil {
+		w.meter.CommitFailed()
+	}
 	switch {
 	// The coordinator has accepted the offsets: the epochs settle.
 	case pending.err == nil:
@@ -473,6 +476,7 @@ func (w *Worker) settle(pending *pendingCommit) {
 	w.restarts = 0
 	w.publish(&pending.counts)
 	w.stats.Commits.Add(1)
+	w.meter.Commit(time.Since(pending.began))
 	w.cutAt, w.overran = time.Time{}, false
 	w.cfg.Hook.At(crashpoint.SettleDone)
 	w.enterUserCode(&activity{what: "Config.Events.Commit"})

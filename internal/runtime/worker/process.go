@@ -68,6 +68,9 @@ func (w *Worker) processRecords(active *activeTask) (processed int, err error) {
 		ask := min(active.limit-processed, clockEvery)
 		done, err := active.task.Process(ask)
 		processed, now = processed+done, time.Now()
+		if done > 0 {
+			w.meter.Sample(active.ID.Subtopology, now, active.task.LastTime(), active.task.StreamTime(), done)
+		}
 		switch took := now.Sub(began); {
 		// Too slow: half as many the next time.
 		case took > maxRoundTime:

@@ -43,7 +43,7 @@ func (w *Worker) restartPause() time.Duration {
 
 // noteSettled notes the offsets of the task in a commit that has succeeded.
 func (t *activeTask) noteSettled(offsets map[kafka.TopicPartition]kafka.OffsetMeta) {
-	if t.settled == nil || t.task == nil {
+	if t.task == nil {
 		return
 	}
 	for _, tp := range t.task.Partitions() {

@@ -33,6 +33,7 @@ import (
 	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/kafka"
 	"github.com/millstream-go/millstream/internal/runtime/mailbox"
+	"github.com/millstream-go/millstream/internal/runtime/meter"
 	"github.com/millstream-go/millstream/internal/runtime/task"
 )
 
@@ -60,6 +61,8 @@ type Worker struct {
 	// health is the last answer of Producer.Healthy, which only the goroutine of Run may call.
 	health atomic.Pointer[error]
 
+	progress atomic.Pointer[Progress] // as it was published last; never nil
+
 	refused atomic.Int64 // records that brokers have refused, and that are or were in the inbox
 
 	// The fields below belong to the goroutine of Run.
@@ -69,6 +72,8 @@ type Worker struct {
 	producerNumber *atomic.Int64
 	refusedHandled int64 // how many of refused their policies have decided about
 	transactional
+	meter                  *meter.Meter
+	published              time.Time // when progress was published last
 	committer              Committer
 	tasks                  []*activeTask
 	open                   counts // of what was processed since the last cut
@@ -122,6 +127,8 @@ func New(ctx context.Context, cfg Config) *Worker {
 	}
 	w.ctx, w.abort = context.WithCancelCause(ctx)
 	w.newLease()
+	w.meter = meter.New(cfg.Task.Graph)
+	w.progress.Store(&Progress{At: time.Now(), Counts: meter.NewCounts(cfg.Task.Graph)})
 	w.committer = Committer{Offsets: cfg.Offsets, Group: cfg.Group, Membership: cfg.Membership}
 	return w
 }
@@ -182,11 +189,18 @@ func (w *Worker) Run() (err error) {
 		busy := w.round()
 		w.idle = !busy
 		w.driveCommits()
+		if busy {
+			w.publishProgress(w.lastBusy)
+		} else {
+			w.publishProgress(time.Now())
+		}
 		if !busy && !w.finished() {
 			w.wait()
 		}
 	}
 	w.abortOpen()
+	w.published = time.Time{} // what was counted at the end is published, too
+	w.publishProgress(time.Now())
 	return nil
 }
 

@@ -350,6 +350,26 @@ func (e *Engine) Len() (n int64, err error) {
 	return n, err
 }
 
+// Sizes implements storage.Engine.
+func (e *Engine) Sizes() storage.Sizes {
+	v := e.levels.acquire()
+	defer e.levels.release(v)
+	s := storage.Sizes{Files: len(v.files)}
+	for _, f := range v.files {
+		s.Rows += f.Rows()
+		s.FileBytes += f.Bytes()
+	}
+	for _, t := range e.tables {
+		s.MemoryBytes += t.Bytes()
+		select {
+		case <-t.flushed: // its rows are in the files
+		default:
+			s.Rows += t.Rows()
+		}
+	}
+	return s
+}
+
 // Dirty implements storage.Engine.
 func (e *Engine) Dirty() int64 { return e.tables[0].Dirty() }
 

@@ -136,6 +136,11 @@ func (e *Engine) Visit(r storage.Range, f func(storage.Entry, error) bool) {
 // Len implements storage.Bytes. It does not count.
 func (e *Engine) Len() (int64, error) { return e.table.Live(), nil }
 
+// Sizes implements storage.Engine.
+func (e *Engine) Sizes() storage.Sizes {
+	return storage.Sizes{Rows: e.table.Rows(), MemoryBytes: e.table.Bytes()}
+}
+
 // Cut implements storage.Engine.
 func (e *Engine) Cut(emit func(storage.Change) error) (uint64, error) {
 	e.failInScan("cut")

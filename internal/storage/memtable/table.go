@@ -109,6 +109,14 @@ func (t *Table) Entries() int {
 // Live returns the number of rows.
 func (t *Table) Live() int64 { return t.live }
 
+// Rows is Live, and while a restore loads rows also counts those that newer ones of their key replace.
+func (t *Table) Rows() int64 {
+	if p := t.pile.Load(); p != nil {
+		return int64(p.count)
+	}
+	return t.live
+}
+
 // Dirty returns the bytes written in the current epoch.
 func (t *Table) Dirty() int64 { return t.dirty }
 
