@@ -516,6 +516,52 @@ func TestStandby_InMemoryWithoutChangelog(t *testing.T) {
 	}
 }
 
+// A standby that is slow to end holds up its own task alone, not the others that come with it.
+func TestStandby_SlowToEndHoldsUpItsTaskAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("counts", 1), broker.Topic("texts", 3), broker.Topic("out", 3))
+		builder := stream.NewBuilder()
+		stream.To(table.ToStream(table.Count(stream.GroupByKey(stream.From(builder, in)), "counts")), counts)
+		stream.To(stream.From(builder, stream.NewTopic("texts", serde.String, serde.String)), out)
+		top := build(t, builder)
+		cfg := config(t, b)
+		cfg.Standbys, cfg.MaxProcessingTime = 1, time.Hour
+		var slow atomic.Bool
+		observe := func(c millstream.Config) millstream.Config {
+			c.Events.Standby = func(u millstream.StandbyUpdate) {
+				if u.Event == millstream.StandbyLoaded && slow.CompareAndSwap(true, false) {
+					time.Sleep(30 * time.Second)
+				}
+			}
+			return c
+		}
+		first := start(t, top, cfg)
+		write(t, b, "in", 0, 100)
+		time.Sleep(5 * time.Second)
+		other := cfg
+		other.StateDir = t.TempDir()
+		second := start(t, top, observe(other))
+		time.Sleep(20 * time.Second)
+		require.Len(t, second.Standbys(), 1)
+		require.Len(t, first.Tasks(), 2, "one of them without state")
+		slow.Store(true)
+		write(t, b, "in", 100, 10)
+		time.Sleep(time.Second)
+		require.False(t, slow.Load())
+		first.stop()
+		write(t, b, "in", 0, 1)
+		time.Sleep(5 * time.Second)
+		require.Len(t, second.Tasks(), 4)
+		write(t, b, "texts", 0, 30)
+		time.Sleep(2 * time.Second)
+		assert.Len(t, committedRecords(t, b, "out"), 30, "all three tasks without state run")
+		assert.EqualValues(t, 1, latest(t, b, "counts")["k0"], "the other one waits")
+		time.Sleep(40 * time.Second)
+		assert.EqualValues(t, 2, latest(t, b, "counts")["k0"])
+		second.stop()
+	})
+}
+
 // A standby that is to run its task is slow to end: its member loses the task and gets it again meanwhile. The task waits for the stores of
 // the standby once more, and the App goes on.
 func TestStandby_LostAndAssignedWhileItEnds(t *testing.T) {

@@ -2,8 +2,10 @@ package instance
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/millstream-go/millstream/internal/graph"
 	"github.com/millstream-go/millstream/internal/kafka"
@@ -217,35 +219,51 @@ func (m *taskManager) endStandby(id graph.TaskID, reason standby.Reason) {
 	delete(m.standbys, id)
 }
 
-// promote ends the standbys of tasks that are to run here. The function that it returns waits until their stores are
-// free; nil: they are.
+// promotionWait is how long the tasks of a batch wait for each other's standbys to end. They are opened together, since
+// they share look-ups; but a standby may be in a function of the user, or in a call of a disk, for minutes.
+const promotionWait = time.Second
+
+// promote ends the standbys of tasks that are to run here. It returns those that have not ended, and still have the
+// stores: their channels are closed when these are free.
 //
 // A standby that has ended before may have them still. What waited for it may have been given up:
 //
 //	a task is assigned, and waits for its standby -> it is lost -> it is assigned again, and finds its store in use
-func (m *taskManager) promote(tasks []topics.Task) (await func(ctx context.Context)) {
-	var released []<-chan struct{}
+func (m *taskManager) promote(tasks []topics.Task) (ending map[graph.TaskID]<-chan struct{}) {
+	ending = map[graph.TaskID]<-chan struct{}{}
 	for _, t := range tasks {
 		delete(m.wantedStandbys, t.ID)
 		if m.standbys[t.ID] {
 			m.endStandby(t.ID, standby.Promoted)
 		}
-		if ending := m.endingStandbys[t.ID]; ending != nil && !kafka.Closed(ending) {
-			released = append(released, ending)
+		if ch := m.endingStandbys[t.ID]; ch != nil && !kafka.Closed(ch) {
+			ending[t.ID] = ch
 		} else {
 			delete(m.endingStandbys, t.ID)
 		}
 	}
-	if released == nil {
-		return nil
-	}
-	return func(ctx context.Context) {
-		for _, ch := range released {
-			select {
-			case <-ch:
-			case <-m.inst.standbys.Done():
-			case <-ctx.Done():
-			}
+	return ending
+}
+
+// awaitStandbys waits until the stores of ending standbys are free, for promotionWait at most, and returns those whose
+// stores are not.
+func (m *taskManager) awaitStandbys(
+	ctx context.Context, ending map[graph.TaskID]<-chan struct{},
+) (late map[graph.TaskID]<-chan struct{}) {
+	over := time.NewTimer(promotionWait)
+	defer over.Stop()
+	for _, ch := range ending {
+		select {
+		case <-ch:
+		case <-m.inst.standbys.Done():
+			return nil
+		case <-ctx.Done():
+			return nil
+		case <-over.C:
+			late = maps.Clone(ending)
+			maps.DeleteFunc(late, func(_ graph.TaskID, ch <-chan struct{}) bool { return kafka.Closed(ch) })
+			return late
 		}
 	}
+	return nil
 }

@@ -168,17 +168,43 @@ func (m *taskManager) openTasks(tasks []topics.Task) {
 			}
 		}}
 	}
-	awaitStores := m.promote(tasks)
+	ending := m.promote(tasks)
 	m.publish()
 	m.inst.background(func() {
 		// Before anything is looked up: where the fetch of a standby goes on after the ends of its logs were
 		// looked up, its position may lie behind them.
-		if awaitStores != nil {
-			awaitStores(ctx)
+		if len(ending) > 0 {
+			m.openLate(batch, m.awaitStandbys(ctx, ending))
 			m.inst.hook.At(crashpoint.PromotionDone)
+		}
+		if len(batch.Tasks) == 0 {
+			cancel()
+			return
 		}
 		m.openBatch(ctx, cancel, batch)
 	})
+}
+
+// openLate opens the tasks of a batch whose standbys have not ended yet, each by itself when its own has. It runs on
+// the goroutine of the batch, which goes on without them.
+func (m *taskManager) openLate(batch *worker.Opening, late map[graph.TaskID]<-chan struct{}) {
+	for id, ending := range late {
+		own := &worker.Opening{
+			Deployment: batch.Deployment, Graph: batch.Graph, Member: batch.Member,
+			Tasks: map[graph.TaskID]topics.Task{id: batch.Tasks[id]},
+		}
+		delete(batch.Tasks, id)
+		ctx, cancel := context.WithCancel(m.inst.ctx)
+		m.todo.Put(func() { m.setCancel(id, cancel) })
+		m.inst.background(func() {
+			select {
+			case <-ending:
+			case <-m.inst.standbys.Done():
+			case <-ctx.Done():
+			}
+			m.openBatch(ctx, cancel, own)
+		})
+	}
 }
 
 // openBatch opens tasks, on a goroutine of its own.
