@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/join"
+	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
 	"github.com/millstream-go/millstream/stream"
 	"github.com/millstream-go/millstream/table"
@@ -81,4 +83,60 @@ func uncommittedTime(t *testing.T, w window.Any, opts []store.Option, crashes in
 	var n int
 	fmt.Sscan(last["a"], &n)
 	assert.GreaterOrEqual(t, n, 53, "%v", last)
+}
+
+// TestUncommittedTime_Versions: the same of a join with a table that has versions. The versions that the records found the
+// first time are there when they come again.
+func TestUncommittedTime_Versions(t *testing.T) {
+	for stores, opts := range map[string][]store.Option{"on disk": nil, "in memory": {store.InMemory()}} {
+		for _, crashes := range []int{0, 1, 2} {
+			t.Run(fmt.Sprintf("%s, %d crashes between", stores, crashes), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { uncommittedVersions(t, opts, crashes) })
+			})
+		}
+	}
+}
+
+func uncommittedVersions(t *testing.T, opts []store.Option, crashes int) {
+	opts = append(opts, store.Versions(time.Hour))
+	rates := stream.NewTopic("rates", serde.String, serde.String)
+	var last atomic.Bool // the last record of "in" was processed
+	program := func(slow time.Duration) *topology.Topology {
+		b := stream.NewBuilder()
+		table := table.From(b, rates, "s", opts...)
+		rated := join.StreamTableLeft(stream.From(b, in), table, "rated", func(v, rate string, _ bool) string {
+			last.Store(last.Load() || v == "last")
+			time.Sleep(slow)
+			return rate
+		})
+		stream.To(rated, out)
+		return build(t, b)
+	}
+	b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("rates", 1), broker.Topic("out", 1))
+	cfg := config(t, b)
+	cfg.CommitInterval = 100 * time.Millisecond
+	put := func(topic, key, value string, at time.Duration) {
+		r := broker.Record{Key: []byte(key), Value: []byte(value), Time: time.UnixMilli(at.Milliseconds())}
+		require.NoError(t, b.Produce(t.Context(), topic, r))
+	}
+	put("rates", "k", "old", 0)
+	put("in", "k", "v", time.Second)
+	runToEnd(t, program(0), cfg)
+	put("rates", "k", "new", time.Minute)
+	put("rates", "far", "rate", 30*24*time.Hour)
+	for i := range 40 {
+		put("in", "k", "v", time.Duration(2+i)*time.Second)
+	}
+	put("in", "far", "last", 31*24*time.Hour)
+	require.True(t, runUntil(t, program(0), cfg, func(p crashpoint.Point) bool { return p == crashpoint.SendAcked && last.Load() }))
+	sent := len(committedRecords(t, b, "out"))
+	for range crashes {
+		require.True(t, runUntilCrash(t, program(time.Second), cfg, crashpoint.SettleDone, 2))
+	}
+	runToEnd(t, program(time.Second), cfg)
+	again := committedRecords(t, b, "out")[sent:]
+	require.GreaterOrEqual(t, len(again), 41)
+	for _, r := range again[:40] {
+		require.Equal(t, "old", string(r.Value), "at %v", r.Time.UnixMilli())
+	}
 }

@@ -23,7 +23,7 @@ func (s *Store) keyHasExpired(key []byte) bool {
 	case timeClass:
 		return len(key) >= headLen && s.hasExpired(timeAt(key[1:]))
 	case olderClass: // the version ended before the history retention
-		return len(key) >= headLen+olderTail && timeAt(key[len(key)-olderTail:]) <= s.observedTime-s.retention
+		return len(key) >= headLen+olderTail && timeAt(key[len(key)-olderTail:]) <= s.readTime()-s.retention
 	}
 	return false
 }

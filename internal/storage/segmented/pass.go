@@ -89,7 +89,7 @@ func (s *Store) copyLatest(p *pass, written int, out *records) (*finishedPass, e
 			return nil, err
 		}
 		// An expired deletion is not written again, and its tombstone is removed from the store in time.
-		if v != nil || e.Time > s.observedTime-s.retention {
+		if v != nil || e.Time > s.readTime()-s.retention {
 			out.add(e.Key[1:], v, e.Time)
 		}
 	}

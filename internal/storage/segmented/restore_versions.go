@@ -11,6 +11,7 @@ import (
 // engine together. Only a late put, of a version before the latest one, has to read what is there,
 // so the engine gets the collected rows first.
 func (s *Store) restoreVersions(changes []storage.Change, c storage.Checkpoint) error {
+	s.beginRestore(len(changes))
 	if s.restoredLatest == nil {
 		s.restoredLatest = map[string]int{}
 	}
@@ -18,6 +19,7 @@ func (s *Store) restoreVersions(changes []storage.Change, c storage.Checkpoint) 
 		if err := s.restoreVersion(ch); err != nil {
 			return fmt.Errorf("store %q: %w", s.name, err)
 		}
+		s.noteRestored(int64(len(ch.Key) + len(ch.Value)))
 	}
 	clear(s.restoredLatest)
 	return s.applyRestored(c)
@@ -33,7 +35,7 @@ func (s *Store) restoreVersion(c storage.Change) error {
 	if ok && c.Time < from {
 		return s.restoreOlder(c, from)
 	}
-	if ok && c.Time > from && c.Time > s.observedTime-s.retention {
+	if ok && c.Time > from && c.Time > s.readTime()-s.retention {
 		s.addRestored(s.shape.appendOlder(nil, c.Key, c.Time), bytes.Clone(stored), from)
 	}
 	if ok && versionOf(stored) == nil {
@@ -76,7 +78,7 @@ func (s *Store) restoreOlder(change storage.Change, latest int64) error {
 	}
 	if from > change.Time {
 		to = from
-	} else if from < change.Time && change.Time > s.observedTime-s.retention {
+	} else if from < change.Time && change.Time > s.readTime()-s.retention {
 		ended := s.shape.appendOlder(nil, change.Key, change.Time)
 		// The changelog may be replayed over a flush that a crash interrupted: see alreadyFlushed.
 		if later, err := s.alreadyFlushed(ended, from); err != nil {
@@ -85,7 +87,7 @@ func (s *Store) restoreOlder(change storage.Change, latest int64) error {
 			s.addRestored(ended, bytes.Clone(s.value), from)
 		}
 	}
-	if to > s.observedTime-s.retention {
+	if to > s.readTime()-s.retention {
 		s.addRestored(s.shape.appendOlder(nil, change.Key, to), appendVersion(nil, change.Value), change.Time)
 	}
 	return s.applyRestored(s.checkpoint)

@@ -166,7 +166,7 @@ func (s *Store) expiryTime() int64 {
 //	would count for nothing, and what was counted before would never be sent
 //
 // So after a restore rows expire by the stream time that was committed (Committed), and by what is put from then on,
-// until that has reached what the restore saw. Versions expire by the observed time alone.
+// until that has reached what the restore saw.
 func (s *Store) readTime() int64 {
 	if s.restoredMeta {
 		return s.provenTime
@@ -296,9 +296,7 @@ func (s *Store) Restore(changes []storage.Change, checkpoint storage.Checkpoint)
 	if s.kind == graph.Versioned {
 		return s.restoreVersions(changes, checkpoint)
 	}
-	if !s.restoredMeta && len(changes) > 0 {
-		s.restoredMeta, s.provenTime = true, s.observedTime
-	}
+	s.beginRestore(len(changes))
 	s.restoring = s.restoring[:0]
 	keys := make([]byte, 0, s.restoredKeys(changes))
 	for i, ch := range changes {
@@ -320,6 +318,13 @@ func (s *Store) Restore(changes []storage.Change, checkpoint storage.Checkpoint)
 	}
 	s.trim.dropExpired(s.expiryTime() - s.retention)
 	return s.applyRestored(checkpoint)
+}
+
+// beginRestore notes that what is restored from here on, n changes at present, may not have settled.
+func (s *Store) beginRestore(n int) {
+	if !s.restoredMeta && n > 0 {
+		s.restoredMeta, s.provenTime = true, s.observedTime
+	}
 }
 
 // restoredKeys estimates how many bytes the local keys of changes have, so that Restore makes one

@@ -62,7 +62,7 @@ func readVersion(stored []byte) ([]byte, error) {
 
 // tooOld reports whether a version that begins at t lies before the history retention. Puts refuse
 // it.
-func (s *Store) tooOld(t int64) bool { return t < s.observedTime-s.retention }
+func (s *Store) tooOld(t int64) bool { return t < s.readTime()-s.retention }
 
 // putVersion writes the version that begins at begin, and notes in the journal what the changelog gets
 // for it.
@@ -73,7 +73,7 @@ func (s *Store) putVersion(key, value []byte, begin int64) (validTo int64, writt
 	if key == nil {
 		return 0, false, storage.ErrNilKey
 	}
-	s.observedTime = max(s.observedTime, begin)
+	s.observe(begin)
 	s.writes++
 	if value != nil {
 		// value may be memory of the engine, which is valid only until the next call on it. The byte in front
@@ -121,7 +121,7 @@ func (s *Store) putVersion(key, value []byte, begin int64) (validTo int64, writt
 // retire makes the latest version an older one that ends at to.
 func (s *Store) retire(key, stored []byte, from, to int64) error {
 	isTombstone := versionOf(stored) == nil
-	if to > s.observedTime-s.retention { // else it has expired
+	if to > s.readTime()-s.retention { // else it has expired
 		// stored may be memory of the engine. Put copies it before it changes anything.
 		s.key = s.shape.appendOlder(s.key[:0], key, to)
 		if err := s.Engine.Put(s.key, stored, from); err != nil {
@@ -171,14 +171,14 @@ func (s *Store) insertOlder(key, value []byte, begin, latest int64) (validTo int
 		// A version was valid at begin. From now on it ends there, so it gets a new row there. The new version
 		// overwrites its old row, which ends at to, below. In the order of keys the new row comes first,
 		// so a flush that is interrupted never leaves only the second.
-		if begin > s.observedTime-s.retention {
+		if begin > s.readTime()-s.retention {
 			s.key = s.shape.appendOlder(s.key[:0], key, begin)
 			if err := s.Engine.Put(s.key, s.value, from); err != nil {
 				return 0, err
 			}
 		}
 	}
-	if to > s.observedTime-s.retention { // else it has expired on arrival
+	if to > s.readTime()-s.retention { // else it has expired on arrival
 		s.key = s.shape.appendOlder(s.key[:0], key, to)
 		s.value = appendVersion(s.value[:0], value)
 		err = s.Engine.Put(s.key, s.value, begin)
@@ -304,7 +304,7 @@ const removeAtLeast = 64
 // versions have expired before it.
 func (s *Store) removeOldTombstones() error {
 	n := removeAtLeast + 2*s.tombstones
-	expired := appendTime([]byte{tombstoneClass}, s.observedTime-s.retention)
+	expired := appendTime([]byte{tombstoneClass}, s.readTime()-s.retention)
 	r := storage.Range{From: []byte{tombstoneClass}, To: expired, ToBefore: true}
 	for e, err := range s.Engine.Scan(r) {
 		if err != nil {
@@ -353,7 +353,7 @@ func (s *Store) changelogVersions(key []byte, now int64, emit func(storage.Chang
 		return err
 	}
 	stored = bytes.Clone(stored) // the scan below makes the engine's memory invalid
-	o := olderScan{shape: &s.shape, key: key, after: s.observedTime - s.retention, until: latest}
+	o := olderScan{shape: &s.shape, key: key, after: s.readTime() - s.retention, until: latest}
 	for e, err := range o.scan(s.Engine, false) {
 		if err != nil {
 			return err

@@ -38,7 +38,7 @@ func (vs *versions) latest(key []byte) (stored []byte, from int64, ok bool, err 
 // oldest returns the earliest time at which versions of the key in vs.key can be read.
 func (vs *versions) oldest() (int64, error) {
 	if vs.partition != nil {
-		return vs.partition.observedTime - vs.retention, nil
+		return vs.partition.readTime() - vs.retention, nil
 	}
 	t, err := vs.partitions.Observed(vs.key)
 	return t - vs.retention, err
