@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -45,6 +46,7 @@ type lateEnds struct {
 	underWay map[string]bool                   // ids whose end was answered, and is not carried out
 	carrying map[string]bool                   // those of which the end is on its way to the broker: whether it is a commit
 	looked   map[ending]*transaction           // nil: it is not open
+	takes    map[string]int                    // how often somebody has taken an id
 	offsets  map[string][]kafka.TopicPartition // of which inputs the open transaction of an id has offsets
 }
 
@@ -53,7 +55,7 @@ type transaction struct{ partitions, offsets []kafka.TopicPartition }
 
 func newLateEnds(w *world, seed uint64) *lateEnds {
 	l := &lateEnds{w: w, r: rand.New(rand.NewPCG(seed, 2)), underWay: map[string]bool{}, carrying: map[string]bool{},
-		looked: map[ending]*transaction{}, offsets: map[string][]kafka.TopicPartition{}}
+		looked: map[ending]*transaction{}, takes: map[string]int{}, offsets: map[string][]kafka.TopicPartition{}}
 	l.net = newNetwork(w, 0)
 	l.net.traps, l.net.markers = &traps{}, nil // its requests are not to fail
 	var err error
@@ -127,6 +129,7 @@ func (l *lateEnds) install() {
 		kmsg.InitProducerID: func(r kmsg.Request) kmsg.Response {
 			req := r.(*kmsg.InitProducerIDRequest)
 			if req.TransactionalID == nil || !l.concurrent(*req.TransactionalID) {
+				l.taken(req.TransactionalID)
 				return nil
 			}
 			resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
@@ -140,6 +143,17 @@ func (l *lateEnds) install() {
 			return resp, nil, resp != nil
 		})
 	}
+}
+
+// taken forgets what was looked up of an id that somebody takes: what was open is aborted.
+func (l *lateEnds) taken(id *string) {
+	if id == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.takes[*id]++
+	maps.DeleteFunc(l.looked, func(one ending, _ *transaction) bool { return one.id == *id })
 }
 
 func (l *lateEnds) concurrent(id string) bool {
@@ -168,11 +182,14 @@ func (l *lateEnds) end(r kmsg.Request) kmsg.Response {
 	one := ending{req.TransactionalID, req.ProducerID, req.ProducerEpoch}
 	switch open, known := l.looked[one]; {
 	case !known:
+		takes := l.takes[req.TransactionalID]
 		l.under.Go(func() {
 			open := l.ongoing(again)
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.looked[one] = open
+			if l.takes[req.TransactionalID] == takes {
+				l.looked[one] = open
+			}
 		})
 	case open == nil:
 		delete(l.looked, one)

@@ -56,6 +56,8 @@ func (w *world) step(s step) {
 		w.tookEffect(string(s.kind))
 	case request:
 		w.request(s)
+	case fencedEnd:
+		w.fencedEnd(s)
 	case strangers:
 		w.stranger(s)
 	case pauses:
@@ -93,6 +95,45 @@ func (w *world) taskFailures(s step) {
 	w.failCalls(s.n)
 	w.some(5 * time.Second)
 	w.undisturb()
+}
+
+// fencedEnd loses the end of a transaction, or the answer to it, and has somebody else take the transactional id before the end can be
+// repeated: whether it was committed is known to the coordinator alone.
+func (w *world) fencedEnd(s step) {
+	w.gaveUp("a producer is fenced")
+	w.endRequests()
+	w.disturb()
+	what := loseRequestAndFence
+	if s.n%2 == 0 {
+		what = loseAnswerAndFence
+	}
+	w.traps.set(int16(kmsg.EndTxn), what, 1)
+	until(5*time.Second, func() bool { return w.traps.hit() > 0 })
+	if w.traps.clear() > 0 {
+		w.tookEffect(string(fencedEnd))
+	}
+	w.some(5 * time.Second)
+	w.undisturb()
+}
+
+// fence takes the transactional id of an end: at once, or when that is carried out.
+func (w *world) fence(request []byte) {
+	end := kmsg.NewPtrEndTxnRequest()
+	if !decodeRequest(end, request) {
+		w.fail("broker", "an end of a transaction that cannot be read")
+		return
+	}
+	w.others.Go(func() {
+		pass(time.Millisecond) // an end whose answer is lost comes first
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &end.TransactionalID, 10_000, -1, -1
+		for ends := time.Now().Add(2 * time.Second); w.ctx.Err() == nil && time.Now().Before(ends); pass(time.Millisecond) {
+			if resp, err := req.RequestWith(w.ctx, w.reader.client); err == nil && resp.ErrorCode == 0 {
+				w.note("somebody else has taken %s", end.TransactionalID)
+				return
+			}
+		}
+	})
 }
 
 // failCalls has the next n calls of functions of the topology fail.
@@ -362,7 +403,7 @@ func (w *world) brokerAway(s step) {
 // clusterRestart stops all brokers and starts them again. Who is a member of which group is forgotten.
 func (w *world) clusterRestart() {
 	w.gaveUp("the brokers have forgotten who is a member")
-	w.strangersUnder.Wait()
+	w.others.Wait()
 	w.disturb()
 	w.feeder.halt()
 	if w.late != nil {

@@ -166,7 +166,7 @@ func kinds(g millstream.Guarantee) []string {
 		string(coordinators), string(broken), string(slow), string(compaction), string(pauses), string(failures), commits.String(),
 		aborts.String(), timesOut.String()}
 	if g == millstream.ExactlyOnce {
-		out = append(out, lateEnd, lateMarker)
+		out = append(out, lateEnd, lateMarker, string(fencedEnd))
 	}
 	for _, b := range backs {
 		out = append(out, "kill, back on "+string(b), "crash, back on "+string(b))

@@ -118,14 +118,7 @@ func inquiryOf(f []byte) (asks inquiry, is bool) {
 	default:
 		return asks, false
 	}
-	req.SetVersion(version)
-	b := kbin.Reader{Src: f[12:]}
-	b.NullableString() // the id of the client
-	if req.IsFlexible() {
-		kmsg.SkipTags(&b)
-	}
-	// The requests of the Apps have no more than a few hundred bytes.
-	if !b.Ok() || req.ReadFrom(b.Src) != nil {
+	if !decodeRequest(req, f) { // the requests of the Apps have no more than a few hundred bytes
 		return asks, false
 	}
 	switch req := req.(type) {
@@ -137,6 +130,17 @@ func inquiryOf(f []byte) (asks inquiry, is bool) {
 		is = req.RequireStable && version < 8
 	}
 	return inquiry{key, version}, is
+}
+
+// decodeRequest reports whether the frame f could be read.
+func decodeRequest(req kmsg.Request, f []byte) bool {
+	req.SetVersion(int16(binary.BigEndian.Uint16(f[6:])))
+	b := kbin.Reader{Src: f[12:]}
+	b.NullableString() // the id of the client
+	if req.IsFlexible() {
+		kmsg.SkipTags(&b)
+	}
+	return b.Ok() && req.ReadFrom(b.Src) == nil
 }
 
 // answer returns an answer of a broker without what lacks its marker.

@@ -184,12 +184,19 @@ func (x *wire) listen() {
 		if err != nil {
 			return
 		}
-		switch x.n.traps.spring(f) {
-		case loseRequest:
+		what := x.n.traps.spring(f)
+		switch what {
+		case loseRequest, loseRequestAndFence:
+			if what == loseRequestAndFence {
+				x.n.traps.fence(f)
+			}
 			x.forget()
 			x.cut()
 			return
-		case loseAnswer:
+		case loseAnswer, loseAnswerAndFence:
+			if what == loseAnswerAndFence {
+				x.n.traps.fence(f)
+			}
 			x.mu.Lock()
 			if x.lose == nil {
 				x.lose = map[uint32]bool{}
@@ -357,6 +364,8 @@ func (p *pipe) next() (packet, bool) {
 
 // traps lose the next requests of a kind, or the answers to them, whoever sends them.
 type traps struct {
+	fence func(request []byte)
+
 	mu   sync.Mutex
 	key  int16
 	what loss
@@ -370,6 +379,9 @@ const (
 	loseNothing loss = iota
 	loseRequest      // the connection breaks before the broker sees it
 	loseAnswer       // the broker does it, and the connection breaks
+	// The same for requests that end a transaction. Somebody else takes its transactional id then, before the request can be repeated.
+	loseRequestAndFence
+	loseAnswerAndFence
 )
 
 func (t *traps) set(key int16, what loss, n int) {

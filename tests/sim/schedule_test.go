@@ -45,6 +45,7 @@ const (
 	strangers      kind = "stranger with an open transaction"
 	pauses         kind = "pause"
 	failures       kind = "functions fail"
+	fencedEnd      kind = "end of a transaction lost, and its producer fenced"
 	calm           kind = "" // nothing
 )
 
@@ -276,6 +277,9 @@ func newPlan(seed uint64, guarantee millstream.Guarantee) plan {
 		)
 		if h%4 < 2 {
 			p.opening = openings[h%4]
+		}
+		if guarantee == millstream.ExactlyOnce && h%4 == 2 {
+			p.steps = append(p.steps, step{kind: fencedEnd})
 		}
 		if h%3 == 0 {
 			p.steps = append(p.steps, step{kind: strangers})

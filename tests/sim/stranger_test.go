@@ -65,7 +65,7 @@ func (w *world) stranger(s step) {
 		kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxVersions(kversion.V3_0_0()))
 	require.NoError(w.t, err)
 	w.strangersOpen(1)
-	w.strangersUnder.Go(func() {
+	w.others.Go(func() {
 		defer w.strangersOpen(-1)
 		defer x.client.Close()
 		x.run()

@@ -66,10 +66,10 @@ type world struct {
 	machines []*machine
 	live     []*process // those that are to run
 	// endRequests ends the failing of requests, if there is any.
-	endRequests    func()
-	strangers      int
-	strangersUnder sync.WaitGroup
-	all            []*process
+	endRequests func()
+	strangers   int
+	others      sync.WaitGroup // goroutines of those that are no Apps, which end by themselves
+	all         []*process
 
 	mu             sync.Mutex // guards what follows
 	failures       []finding
@@ -123,6 +123,7 @@ func newWorld(t *testing.T, p plan, dir string) *world {
 	w.outside = append(w.outside, w.feeder.net)
 	if p.guarantee == millstream.ExactlyOnce {
 		w.reader = newReader(w)
+		w.traps.fence = w.fence
 	}
 	return w
 }
@@ -138,7 +139,7 @@ func (w *world) bury() {
 		}
 		p.wait()
 	}
-	w.strangersUnder.Wait()
+	w.others.Wait()
 	w.feeder.client.Close()
 	if w.reader != nil {
 		w.reader.close()
@@ -334,7 +335,7 @@ func (w *world) expired() []string {
 // rest heals everything, lets the Apps come to rest, writes once more to every partition, and stops them.
 func (w *world) rest() bool {
 	w.endRequests()
-	w.strangersUnder.Wait()
+	w.others.Wait()
 	if len(w.live) == 0 {
 		w.start(w.idle())
 	}
