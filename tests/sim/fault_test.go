@@ -108,10 +108,9 @@ func (w *world) fencedEnd(s step) {
 		what = loseAnswerAndFence
 	}
 	w.traps.set(int16(kmsg.EndTxn), what, 1)
-	until(5*time.Second, func() bool { return w.traps.hit() > 0 })
-	if w.traps.clear() > 0 {
-		w.tookEffect(string(fencedEnd))
-	}
+	before := w.fences.Load()
+	until(5*time.Second, func() bool { return w.fences.Load() > before })
+	w.traps.clear()
 	w.some(5 * time.Second)
 	w.undisturb()
 }
@@ -123,6 +122,8 @@ func (w *world) fence(request []byte) {
 		w.fail("broker", "an end of a transaction that cannot be read")
 		return
 	}
+	w.fences.Add(1)
+	w.tookEffect(string(fencedEnd))
 	w.others.Go(func() {
 		pass(time.Millisecond) // an end whose answer is lost comes first
 		req := kmsg.NewPtrInitProducerIDRequest()

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/millstream-go/millstream/testdriver/broker"
 )
 
@@ -159,6 +161,7 @@ type wire struct {
 	mu   sync.Mutex
 	lose map[uint32]bool    // correlation ids of requests whose answers are to be lost
 	asks map[uint32]inquiry // and of those whose answers depend on markers
+	end  map[uint32][]byte  // and requests that end a transaction, and whose answers may be lost
 }
 
 // cut breaks the wire at once.
@@ -195,7 +198,7 @@ func (x *wire) listen() {
 			return
 		case loseAnswer, loseAnswerAndFence:
 			if what == loseAnswerAndFence {
-				x.n.traps.fence(f)
+				x.ends(f)
 			}
 			x.mu.Lock()
 			if x.lose == nil {
@@ -209,6 +212,22 @@ func (x *wire) listen() {
 		}
 		x.up.put(f)
 	}
+}
+
+// ends notes a request that ends a transaction.
+func (x *wire) ends(f []byte) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.end == nil {
+		x.end = map[uint32][]byte{}
+	}
+	x.end[binary.BigEndian.Uint32(f[8:])] = f
+}
+
+// endsWithoutError reports whether an answer to the end of a transaction, of the version that the Apps use, has no error.
+func endsWithoutError(f []byte) bool {
+	resp := kmsg.NewPtrEndTxnResponse()
+	return decode(resp, 3, f) && resp.ErrorCode == 0
 }
 
 // inquire notes a request whose answer depends on markers.
@@ -249,9 +268,19 @@ func (x *wire) hear() {
 		x.mu.Lock()
 		id := binary.BigEndian.Uint32(f[4:])
 		lost := x.lose[id]
+		end := x.end[id]
+		delete(x.end, id)
 		asks, is := x.asks[id]
 		delete(x.asks, id)
 		x.mu.Unlock()
+		if lost && end != nil {
+			// Only an end that is being carried out is of interest. The next one is tried, where the coordinator said to try again.
+			if lost = endsWithoutError(f); lost {
+				x.n.traps.fence(end)
+			} else {
+				x.n.traps.again()
+			}
+		}
 		if lost {
 			x.forget()
 			x.cut()
@@ -371,6 +400,8 @@ type traps struct {
 	what loss
 	left int
 	hits int
+
+	armed bool // from set to clear
 }
 
 type loss int
@@ -387,15 +418,25 @@ const (
 func (t *traps) set(key int16, what loss, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.key, t.what, t.left, t.hits = key, what, n, 0
+	t.key, t.what, t.left, t.hits, t.armed = key, what, n, 0, true
 }
 
 // clear removes the trap and returns how often it sprang.
 func (t *traps) clear() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.left = 0
+	t.left, t.armed = 0, false
 	return t.hits
+}
+
+// again has the trap spring once more, in place of a time that had no effect.
+func (t *traps) again() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.armed {
+		t.hits--
+		t.left++
+	}
 }
 
 func (t *traps) hit() int {

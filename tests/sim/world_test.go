@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,7 @@ type world struct {
 	live     []*process // those that are to run
 	// endRequests ends the failing of requests, if there is any.
 	endRequests func()
+	fences      atomic.Int32 // transactional ids that somebody else has taken
 	strangers   int
 	others      sync.WaitGroup // goroutines of those that are no Apps, which end by themselves
 	all         []*process
