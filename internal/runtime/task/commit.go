@@ -210,17 +210,21 @@ func (t *Task) setStoreTimes() {
 	}
 	for _, e := range t.engines {
 		if s, ok := e.Engine.(interface{ Committed(at int64) }); ok {
-			s.Committed(t.storeTime(e.Store.Name, taskTime))
+			s.Committed(t.storeTime(e.Store, taskTime))
 		}
 	}
 }
 
 // storeTime returns the committed time of the operators of a store, of several the earliest, or that of the task where
-// the steps of the store have none of their own.
-func (t *Task) storeTime(store string, taskTime int64) int64 {
+// the steps of the store have none of their own. Versions are written at the times of the table's records: a join that
+// looks them up has a time of its own, which may be behind.
+func (t *Task) storeTime(store *graph.Store, taskTime int64) int64 {
+	if store.Kind == graph.Versioned {
+		return taskTime
+	}
 	at, tracked := int64(math.MaxInt64), false
 	for n, operator := range t.operatorTimes {
-		if slices.Contains(n.Stores, store) {
+		if slices.Contains(n.Stores, store.Name) {
 			at, tracked = min(at, operator.Time), true
 		}
 	}
