@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,4 +69,43 @@ func TestGlobalStore_FailureStopsApp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A global store that was not read to the end is as old as its checkpoint was: a tombstone behind it, which was not read, may be compacted
+// away a day after that.
+func TestGlobalStore_InterruptedReadIsNotYounger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("out", 1), broker.Topic("rows", 1))
+		top, _ := globalJoin(t)
+		cfg := config(t, b)
+		log := logTo(&cfg)
+		writeRows(t, b, 10, 1)
+		m := start(t, top, cfg)
+		time.Sleep(5 * time.Second)
+		m.stop()
+		time.Sleep(20 * time.Hour)
+		for i := range 10 { // each is more than a fetch brings
+			require.NoError(t, b.Produce(t.Context(), "rows", broker.Record{Key: fmt.Append(nil, i), Value: make([]byte, 900<<10)}))
+		}
+		interrupted := cfg
+		ctx, cancel := withCancel(t)
+		var last millstream.RestoreInfo
+		interrupted.Events.Restore = func(r millstream.RestoreInfo) {
+			if last = r; r.Done > 0 && r.Done < r.End {
+				cancel()
+				time.Sleep(5 * time.Second)
+			}
+		}
+		app, err := millstream.New(top, interrupted)
+		require.NoError(t, err)
+		require.NoError(t, app.Run(ctx))
+		require.Less(t, last.Done, last.End, "it was not read to the end")
+		require.Empty(t, log.lines("checkpoint not trusted"))
+		time.Sleep(20 * time.Hour)
+		m = start(t, top, cfg)
+		time.Sleep(time.Minute)
+		assert.Len(t, log.lines("checkpoint not trusted"), 1)
+		require.NoError(t, m.Ready())
+		m.stop()
+	})
 }

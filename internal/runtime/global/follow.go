@@ -150,6 +150,10 @@ func (f *Follower) settle() error {
 		return nil // no partition has moved
 	}
 	f.settledSum, f.memoryWanted = checkpoint.Offset, false
+	// Rows do not become younger before all is read behind them (changelog/checkpoint_trust.go says why).
+	if !f.caughtUp() {
+		checkpoint.Time = f.asOf
+	}
 	for name, writer := range f.writers {
 		epoch, err := writer.Cut(func(storage.Change) error { return nil })
 		if err != nil {

@@ -82,6 +82,7 @@ type Follower struct {
 	received     []message
 	meter        *meter.Meter
 	ends         map[int32]int64 // last stable offsets, by partition, as they were fetched last
+	asOf         time.Time       // of the rows, until all is read that was there when reading began
 	settledSum   int64           // the sum of the positions in the last checkpoint
 	memoryWanted bool            // a store is to cut, so that it can write to disk and free memory
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/millstream-go/millstream/internal/crashpoint"
 	"github.com/millstream-go/millstream/internal/graph"
@@ -36,6 +37,12 @@ func (f *Follower) prepare(ctx context.Context) error {
 		// are read once.
 		if err := f.truncate(); err != nil {
 			return err
+		}
+	}
+	f.asOf = time.Now()
+	for _, writer := range f.writers {
+		if checkpoint, ok := writer.Checkpoint(); ok && !full && checkpoint.Time.Before(f.asOf) {
+			f.asOf = checkpoint.Time
 		}
 	}
 	f.startOffsets, f.progress, f.unreported = nil, nil, make([]int, len(bounds))
@@ -250,14 +257,22 @@ func (f *Follower) signalReady() {
 	if kafka.Closed(f.Ready()) {
 		return
 	}
-	for p := range f.progress {
-		if f.position(p) < f.progress[p].End {
-			return
-		}
+	if !f.caughtUp() {
+		return
 	}
 	f.cfg.Hook.At(crashpoint.RestoreDone)
 	for _, shared := range f.stores {
 		shared.suspend(nil)
 	}
 	close(*f.ready.Load())
+}
+
+// caughtUp reports whether all is read that was there when reading began.
+func (f *Follower) caughtUp() bool {
+	for p := range f.progress {
+		if f.position(p) < f.progress[p].End {
+			return false
+		}
+	}
+	return true
 }
