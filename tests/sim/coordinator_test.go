@@ -145,6 +145,14 @@ func (l *lateEnds) install() {
 	}
 }
 
+// carries reports whether the end of a transaction is on its way to the broker.
+func (l *lateEnds) carries(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, is := l.carrying[id]
+	return is
+}
+
 // taken forgets what was looked up of an id that somebody takes: what was open is aborted.
 func (l *lateEnds) taken(id *string) {
 	if id == nil {

@@ -492,7 +492,7 @@ func (w *world) failing(s step) (hits func() int, end func()) {
 		w.traps.set(int16(s.cell.key), s.cell.loss, s.n)
 		return w.traps.hit, func() { w.traps.clear() }
 	}
-	f := kfake.Fault{Keys: []kmsg.Key{s.cell.key}, Err: s.cell.err, Count: s.n, TopLevel: slices.Contains(topLevel, s.cell.key), When: notOfReader}
+	f := kfake.Fault{Keys: []kmsg.Key{s.cell.key}, Err: s.cell.err, Count: s.n, TopLevel: slices.Contains(topLevel, s.cell.key), When: w.mayFail}
 	fs := []kfake.Fault{f}
 	if s.cell.key == kmsg.Produce { // not those of the feeder
 		fs = nil
