@@ -74,7 +74,8 @@ type Partition struct {
 	// readers of what is committed, as it was fetched last; -1: not known.
 	Position, Committed, End int64
 	Queued                   int // records that were fetched and not processed
-	// Oldest is the time of the record that is processed next; zero: there is none here.
+	// Oldest is the time of the record that is processed next, as it is in the topic, whatever Topic.Timestamp returns;
+	// zero: none was fetched.
 	Oldest time.Time
 }
 
@@ -87,7 +88,8 @@ func (p Partition) Lag() int64 {
 	return max(p.End-p.Position, 0)
 }
 
-// LagTime returns how old the record is that is processed next, by its time; 0: there is none.
+// LagTime returns how old the record is that is processed next, by its time (Oldest). It is 0 where none was fetched,
+// although there may be some on the broker: while nothing is fetched, as for a task that is paused, Lag says so.
 func (p Partition) LagTime(now time.Time) time.Duration {
 	if p.Oldest.IsZero() {
 		return 0

@@ -195,6 +195,46 @@ func TestSnapshot_TasksThatMove(t *testing.T) {
 	})
 }
 
+// While an App works off a backlog, a snapshot says how old the record is that comes next, and how many wait.
+func TestSnapshot_AgeOfABacklog(t *testing.T) {
+	eachGuarantee(t, func(t *testing.T, b *broker.Broker, cfg millstream.Config) {
+		builder := stream.NewBuilder()
+		stream.To(stream.MapValues(stream.From(builder, in), func(v string) string {
+			time.Sleep(100 * time.Millisecond)
+			return v
+		}), out)
+		began := time.Now()
+		records := make([]broker.Record, 100)
+		for i := range records {
+			records[i] = broker.Record{Value: []byte("v"), Time: began.Add(time.Duration(i)*time.Second - time.Hour)}
+		}
+		require.NoError(t, b.Produce(t.Context(), "in", records...))
+		m := start(t, build(t, builder), cfg)
+		time.Sleep(5 * time.Second)
+		s := m.Snapshot()
+		seen := false
+		for _, p := range s.Partitions {
+			if p.Partition != 0 {
+				assert.Zero(t, p.Oldest, "nothing waits")
+				continue
+			}
+			seen = true
+			require.Positive(t, p.Position)
+			assert.EqualValues(t, 100-p.Position, p.Lag())
+			assert.EqualValues(t, 100-p.Position, p.Queued)
+			assert.Equal(t, records[p.Position].Time.UnixMilli(), p.Oldest.UnixMilli())
+			assert.Equal(t, s.At.Sub(p.Oldest), p.LagTime(s.At))
+		}
+		assert.True(t, seen)
+		await(t, b, "out", 100)
+		time.Sleep(2 * time.Second)
+		for _, p := range m.Snapshot().Partitions {
+			assert.Zero(t, p.LagTime(time.Now()), p.Topic)
+		}
+		m.stop()
+	})
+}
+
 // What a paused App does not process is its lag, although nothing is fetched.
 func TestSnapshot_LagOfPausedTasks(t *testing.T) {
 	eachGuarantee(t, func(t *testing.T, b *broker.Broker, cfg millstream.Config) {
