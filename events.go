@@ -135,7 +135,8 @@ type CommitInfo struct {
 type RebalanceInfo struct {
 	At         time.Time
 	Generation int32
-	// Reason is why this member has joined, one of a few: "start", "the group rebalances", "topics have changed".
+	// Reason is why this member has joined: one of about ten texts, such as "start", "the group rebalances" or "topics
+	// have changed".
 	Reason  string
 	Took    time.Duration // from the join of this member until it knew its tasks
 	Tasks   int           // that it has

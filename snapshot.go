@@ -13,29 +13,32 @@ import (
 // Snapshot is what an App does, and what it has counted, at one moment. Metrics and consoles are made of it. Nothing
 // in it changes after it was made; the slices are the caller's.
 //
-// What tasks do is at most a second old, as the workers say it once a second; while a function of the user takes
-// longer, it is as old as the call (Worker.At).
+// What tasks do, and what was measured of them, is at most a second old, as the workers say it once a second; while a
+// function of the user takes longer, it is as old as the call (Worker.At). Stats, Step.Dropped and Rebalances are of
+// At itself, so they may be ahead of it. Positions and stores of a task that has begun less than a second ago are not
+// known.
 type Snapshot struct {
 	At          time.Time
 	Application string
 	State       State
-	NotReady    string // why Ready is not nil; empty when it is
+	NotReady    string // the error of Ready, which may have several lines, as with the stack of a panic; empty: none
 
 	// Member is the id of this App in its group, empty while it is no member, and Generation that of the group, -1 then.
 	// Leader reports whether this member assigns the tasks.
 	Member     string
 	Generation int32
 	Leader     bool
-	// Instances are all members of the group, this one among them, as the coordinator has described them some seconds ago.
-	// They are looked up when a Snapshot is made, and so there are none in the first one.
+	// Instances are all members of the group, this one among them, as the coordinator has described them. A Snapshot has
+	// them looked up in the background when they are ten seconds old, or of another generation, and a later one has the
+	// answer. So there are none in the first one, and they may be as old as the Snapshot before.
 	Instances []Instance
 
-	Workers       []Worker
-	Tasks         []TaskSnapshot // by id
-	Partitions    []Partition    // of the inputs of these tasks, and of global topics
-	Stores        []StorePartition
-	Steps         []Step        // of the topology, in the order of its sub-topologies
-	Subtopologies []Subtopology // of the topology, in their order
+	Workers       []Worker         // at the index TaskInfo.Worker; those that follow global topics come behind
+	Tasks         []TaskSnapshot   // by id
+	Partitions    []Partition      // of the inputs of these tasks, task by task, and then of global topics
+	Stores        []StorePartition // by name, partition and role
+	Steps         []Step           // of the topology, in the order of its sub-topologies
+	Subtopologies []Subtopology    // of the topology, in their order
 	Commits       Commits
 	Rebalances    Rebalances
 	Stats         Stats
@@ -53,8 +56,9 @@ type Instance struct {
 
 // Worker is a goroutine that runs tasks, or one that follows a global topic.
 type Worker struct {
-	At    time.Time // when it has said what it does
-	Tasks int
+	// At is when it has said what it does; zero: not yet. One that follows a global topic says it when there are records.
+	At    time.Time
+	Tasks int // that it runs; 1 for a global topic
 }
 
 // TaskSnapshot is a task that the group has assigned to this App.
@@ -71,7 +75,8 @@ type Partition struct {
 	Topic     string
 	Partition int32
 	// Position is the offset of the next record, Committed the committed offset, and End the end of the partition for
-	// readers of what is committed, as it was fetched last; -1: not known.
+	// readers of what is committed, as it was fetched last; -1: not known, as Position and Committed while the task does
+	// not run. A global topic has no committed offset.
 	Position, Committed, End int64
 	Queued                   int // records that were fetched and not processed
 	// Oldest is the time of the record that is processed next, as it is in the topic, whatever Topic.Timestamp returns;
@@ -130,13 +135,14 @@ type StorePartition struct {
 	Kind      string // as "key-value", "window", "session", "versions"
 	InMemory  bool
 	// Rows, MemoryBytes, Files and FileBytes are not known of standbys, and of a store that is being restored: they are -1
-	// then. A row of which there are several versions, in memory and in files that are not merged yet, counts in Rows as
-	// often.
+	// then. Rows is an upper bound: a row of which there are several versions, in memory and in files that are not merged
+	// yet, counts as often, and windows, sessions and versions have their stream time in a row, too.
 	Rows, MemoryBytes, Files, FileBytes int64
 	// Changelog is the topic that the store is restored from; empty: there is none.
 	Changelog string
 	// Position is the offset of the changelog up to which the store has committed rows, Checkpoint that up to which its
-	// files have, and ChangelogEnd the end of the changelog; -1: not known, or there is none.
+	// files have, and ChangelogEnd the end of the changelog; -1: not known, or there is none. While the task runs,
+	// ChangelogEnd is Position: the store is behind nobody. Those of a global store are in Partitions.
 	Position, Checkpoint, ChangelogEnd int64
 	// Restore is how far the restore is; nil: none is under way.
 	Restore *RestoreInfo
@@ -145,7 +151,7 @@ type StorePartition struct {
 // Step is a step of the topology.
 type Step struct {
 	Subtopology int
-	Name        string
+	Name        string // as in Topology.String
 	// Records is how many have come to the step. What is processed again, after a failure, is counted again.
 	Records int64
 	Dropped map[string]int64 // records that it has dropped, by reason; nil: none
@@ -176,7 +182,8 @@ type Rebalances struct {
 
 // Histogram has how many durations were in each of its ranges.
 type Histogram struct {
-	// Bounds are the upper ends of the ranges, which include them, in order. All Histograms have the same.
+	// Bounds are the upper ends of the ranges, which include them, in order, from 1 ms to 24 h. All Histograms have the
+	// same.
 	Bounds []time.Duration
 	// Counts has a number for each of Bounds, and one for what is longer than the last.
 	Counts []int64
