@@ -101,8 +101,8 @@ type Config struct {
 	// may take as much, once more. Not counted is what leads to rows in files, 16 bytes for each page of
 	// 16 KiB: 14 MB for 100 million rows of 100 bytes.
 	MemoryBudget int64
-	// Standbys is how many copies of the stores of each task other members keep up to date, on other machines: on other
-	// state directories, and in other racks where there are any (Rack), and zones, clusters and the like (StandbyTags).
+	// Standbys is how many copies of the stores of each task other members keep up to date: on other state directories,
+	// in other racks where there are any (Rack), and in other zones, clusters and the like (StandbyTags).
 	// When a member dies, whoever has a standby of a task goes on with it, and restores only what the standby had not
 	// read yet. Each copy takes as much disk and network as the original. All members of a group should have the same
 	// number; that of the leader counts.
