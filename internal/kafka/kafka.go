@@ -424,7 +424,7 @@ type Admin interface {
 	// ListOffsets returns offsets for Earliest, Latest or times. Latest is the last stable offset
 	// under ReadCommitted. For a time behind the last record it is the end.
 	ListOffsets(ctx context.Context, isolation Isolation, at map[TopicPartition]int64) (map[TopicPartition]int64, error)
-	// DeleteRecords removes what is before each offset.
+	// DeleteRecords removes what is before each offset. That it is removed already is no error.
 	DeleteRecords(ctx context.Context, before map[TopicPartition]int64) error
 	// DeleteTopics removes topics; one that does not exist is no error.
 	DeleteTopics(ctx context.Context, names ...string) error

@@ -2,6 +2,7 @@ package sarama
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -122,7 +123,8 @@ func (a *admin) DeleteRecords(ctx context.Context, before map[kafka.TopicPartiti
 	if len(todo) == 0 {
 		return nil
 	}
-	return perLeader(ctx, a, "delete records", todo, func(cn *conn, b *ibm.Broker, tps []kafka.TopicPartition) error {
+	outOfRange := map[kafka.TopicPartition]int64{}
+	err := perLeader(ctx, a, "delete records", todo, func(cn *conn, b *ibm.Broker, tps []kafka.TopicPartition) error {
 		req := &ibm.DeleteRecordsRequest{Version: cn.version(apiDeleteRecords, 2),
 			Timeout: a.pool.client.cfg.RequestTimeout / 2,
 			Topics:  map[string]*ibm.DeleteRecordsRequestTopic{}}
@@ -144,11 +146,42 @@ func (a *admin) DeleteRecords(ctx context.Context, before map[kafka.TopicPartiti
 			if t == nil || t.Partitions[tp.Partition] == nil {
 				return ibm.ErrIncompleteResponse
 			}
-			if err := codeError(t.Partitions[tp.Partition].Err); err != nil {
+			code := t.Partitions[tp.Partition].Err
+			if code == ibm.ErrOffsetOutOfRange {
+				outOfRange[tp] = todo[tp]
+			} else if err := codeError(code); err != nil {
 				return fmt.Errorf("%s: %w", tp, err)
 			}
 			delete(todo, tp)
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return a.checkDeleted(ctx, outOfRange)
+}
+
+// checkDeleted returns an error for offsets of DeleteRecords that were out of range, unless what is before them is
+// deleted already, as when another member runs the task by now and has deleted more. Kafka has no error for those. The
+// in-process broker has, and the request would be repeated, with a warning each time, for as long as the App runs.
+func (a *admin) checkDeleted(ctx context.Context, outOfRange map[kafka.TopicPartition]int64) error {
+	if len(outOfRange) == 0 {
+		return nil
+	}
+	at := map[kafka.TopicPartition]int64{}
+	for tp := range outOfRange {
+		at[tp] = kafka.Earliest
+	}
+	starts, err := a.ListOffsets(ctx, kafka.ReadUncommitted, at)
+	if err != nil {
+		return fmt.Errorf("delete records: %w", err)
+	}
+	var errs []error
+	for tp, offset := range outOfRange {
+		if starts[tp] < offset {
+			errs = append(errs, fmt.Errorf("delete records: %s: before %d: %w", tp, offset, codeError(ibm.ErrOffsetOutOfRange)))
+		}
+	}
+	return errors.Join(errs...)
 }
