@@ -65,13 +65,15 @@ const readerRack = "reader"
 func newReader(w *world) *reader {
 	r := &reader{w: w, done: make(chan struct{}), topics: map[string]bool{}, seen: map[string]*sightings{},
 		commits: map[kafka.TopicPartition][]commitAt{}}
-	net := newNetwork(w, 0)
+	// A partition whose leader has gone is asked for again at once, until metadata are old enough to be asked for: on a network without
+	// latency that takes no time, and so has no end.
+	net := newNetwork(w, 5*time.Millisecond)
 	net.traps = &traps{}
 	w.outside = append(w.outside, net)
 	var err error
 	// Fetches that wait for more than there ever is are few.
 	r.client, err = kgo.NewClient(kgo.SeedBrokers(w.b.Brokers()...), kgo.Dialer(net.dial), kgo.DisableClientMetrics(), kgo.Rack(readerRack),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMinBytes(1<<20), kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMinBytes(1<<20), kgo.FetchMaxWait(500*time.Millisecond), kgo.MetadataMinAge(100*time.Millisecond),
 		kgo.MaxVersions(kversion.V2_7_0())) // markers know topics by their names
 	require.NoError(w.t, err)
 	go r.read()
