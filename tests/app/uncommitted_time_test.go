@@ -86,18 +86,21 @@ func uncommittedTime(t *testing.T, w window.Any, opts []store.Option, crashes in
 }
 
 // TestUncommittedTime_Versions: the same of a join with a table that has versions. The versions that the records found the
-// first time are there when they come again.
+// first time are there when they come again, also where the stream is far ahead of the table: versions expire by the table's
+// time.
 func TestUncommittedTime_Versions(t *testing.T) {
 	for stores, opts := range map[string][]store.Option{"on disk": nil, "in memory": {store.InMemory()}} {
 		for _, crashes := range []int{0, 1, 2} {
-			t.Run(fmt.Sprintf("%s, %d crashes between", stores, crashes), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { uncommittedVersions(t, opts, crashes) })
-			})
+			for _, committed := range []time.Duration{time.Second, 2 * time.Hour} {
+				t.Run(fmt.Sprintf("%s, %d crashes between, stream at %v", stores, crashes, committed), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { uncommittedVersions(t, opts, crashes, committed) })
+				})
+			}
 		}
 	}
 }
 
-func uncommittedVersions(t *testing.T, opts []store.Option, crashes int) {
+func uncommittedVersions(t *testing.T, opts []store.Option, crashes int, committed time.Duration) {
 	opts = append(opts, store.Versions(time.Hour))
 	rates := stream.NewTopic("rates", serde.String, serde.String)
 	var last atomic.Bool // the last record of "in" was processed
@@ -120,7 +123,7 @@ func uncommittedVersions(t *testing.T, opts []store.Option, crashes int) {
 		require.NoError(t, b.Produce(t.Context(), topic, r))
 	}
 	put("rates", "k", "old", 0)
-	put("in", "k", "v", time.Second)
+	put("in", "k", "v", committed)
 	runToEnd(t, program(0), cfg)
 	put("rates", "k", "new", time.Minute)
 	put("rates", "far", "rate", 30*24*time.Hour)

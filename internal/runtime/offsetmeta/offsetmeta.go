@@ -56,6 +56,10 @@ func NextKey(store string) string { return ExpiredKey(store) + "/next" }
 // UntilKey is described at NextKey.
 func UntilKey(store string) string { return ExpiredKey(store) + "/until" }
 
+// ObservedKey returns the name of the entry with the time up to which a store has observed rows: those of its window,
+// session or versioned store expire by it.
+func ObservedKey(store string) string { return ExpiredKey(store) + "/observed" }
+
 // Encode returns the metadata string. Entries are written in the order of their names, so equal
 // contents give equal strings.
 func Encode(partitionTime int64, operators map[string]int64) string {

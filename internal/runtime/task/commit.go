@@ -68,6 +68,7 @@ func (t *Task) flush(all bool) error {
 func (t *Task) Cut(always bool) map[kafka.TopicPartition]kafka.OffsetMeta {
 	t.epoch++
 	t.commitRequested = false
+	t.noteStoreTimes()
 	// One offset carries what belongs to the whole task. It is committed again when that changes,
 	// although the partition itself may stand still: a window closes because of another partition's
 	// record.
@@ -104,7 +105,7 @@ func (t *Task) Moved() bool {
 	return false
 }
 
-// NoteExpired sets a metadata entry about a store's changelog, such as the offset before which it
+// NoteExpired sets a metadata entry about a store or its changelog, such as the offset before which it
 // has expired. key is one of package offsetmeta. The entry travels with the offsets from the next
 // Cut on. A restore compares it with the start of the log, and so tells what the owner deleted from
 // what somebody else deleted.
@@ -198,40 +199,80 @@ func (t *Task) SetCommitted(offsets map[kafka.TopicPartition]kafka.OffsetMeta) {
 		}
 	}
 	t.setOperatorTimes(times)
-	t.setStoreTimes()
+	t.setStoreTimes(times)
+}
+
+// timedStore is a store whose rows expire by stream time.
+type timedStore interface {
+	Observed(key []byte) (at int64, err error)
+	Committed(at int64)
+}
+
+// noteStoreTimes has the times of stores travel with the offsets.
+func (t *Task) noteStoreTimes() {
+	for _, e := range t.engines {
+		s, ok := e.Engine.(timedStore)
+		if _, tracked := t.operatorTimeOf(e.Store); !ok || !e.Store.Changelog || tracked {
+			continue
+		}
+		if at, err := s.Observed(nil); err == nil && at >= 0 {
+			t.NoteExpired(offsetmeta.ObservedKey(e.Store.Name), at)
+		}
+	}
 }
 
 // setStoreTimes tells stores that were restored which stream time is committed: what they were restored from may have
 // later ones, of records that are processed again.
-func (t *Task) setStoreTimes() {
-	taskTime := int64(-1)
-	for _, q := range t.queues {
-		taskTime = max(taskTime, q.partitionTime)
-	}
+func (t *Task) setStoreTimes(entries map[string]int64) {
 	for _, e := range t.engines {
-		if s, ok := e.Engine.(interface{ Committed(at int64) }); ok {
-			s.Committed(t.storeTime(e.Store, taskTime))
+		s, ok := e.Engine.(timedStore)
+		if !ok {
+			continue
+		}
+		s.Committed(t.storeTime(e.Store, entries))
+		key := offsetmeta.ObservedKey(e.Store.Name)
+		if at, ok := entries[key]; ok { // it is not committed again before it changes
+			t.NoteExpired(key, at)
+			t.expiredChanged = false
 		}
 	}
 }
 
-// storeTime returns the committed time of the operators of a store, of several the earliest, or that of the task where
-// the steps of the store have none of their own. Versions are written at the times of the table's records: a join that
-// looks them up has a time of its own, which may be behind.
-func (t *Task) storeTime(store *graph.Store, taskTime int64) int64 {
-	if store.Kind == graph.Versioned {
-		return taskTime
+// storeTime returns the committed time of the operators of a store, of several the earliest, or that of the store where
+// its steps have none of their own.
+//
+// Neither is the time of the inputs, which may be far ahead of what was put: a task has a stream of now and a table that
+// was written a week ago, or a filter in front of a store. Rows that expire by it are missing for records that are
+// processed again. It counts only where nothing is committed of the store, as when Kafka Streams ran the application
+// before.
+func (t *Task) storeTime(store *graph.Store, entries map[string]int64) int64 {
+	if at, ok := t.operatorTimeOf(store); ok {
+		return at
 	}
-	at, tracked := int64(math.MaxInt64), false
-	for n, operator := range t.operatorTimes {
-		if slices.Contains(n.Stores, store.Name) {
-			at, tracked = min(at, operator.Time), true
-		}
+	if at, ok := entries[offsetmeta.ObservedKey(store.Name)]; ok {
+		return at
 	}
-	if !tracked {
-		return taskTime
+	at := int64(-1)
+	for _, q := range t.queues {
+		at = max(at, q.partitionTime)
 	}
 	return at
+}
+
+// operatorTimeOf returns the time of the operators of a store, of several the earliest. ok is false when they have none
+// of their own. Versions are written at the times of the table's records: a join that looks them up has a time of its
+// own, which may be behind.
+func (t *Task) operatorTimeOf(store *graph.Store) (at int64, ok bool) {
+	if store.Kind == graph.Versioned {
+		return 0, false
+	}
+	at = math.MaxInt64
+	for n, operator := range t.operatorTimes {
+		if slices.Contains(n.Stores, store.Name) {
+			at, ok = min(at, operator.Time), true
+		}
+	}
+	return at, ok
 }
 
 // setOperatorTimes sets the operators' times. times has the greatest of all partitions, because the
