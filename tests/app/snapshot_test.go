@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millstream-go/millstream"
 	"github.com/millstream-go/millstream/join"
@@ -232,6 +234,33 @@ func TestSnapshot_AgeOfABacklog(t *testing.T) {
 			assert.Zero(t, p.LagTime(time.Now()), p.Topic)
 		}
 		m.stop()
+	})
+}
+
+// While the coordinator does not answer, the members are shown as they were known last.
+func TestSnapshot_MembersWhileNobodyAnswers(t *testing.T) {
+	eachGuarantee(t, func(t *testing.T, b *broker.Broker, cfg millstream.Config) {
+		m := start(t, upper(t), cfg)
+		time.Sleep(5 * time.Second)
+		m.Snapshot()
+		time.Sleep(time.Second)
+		require.Len(t, m.Snapshot().Instances, 1)
+		asked := 0
+		b.Cluster().ControlKey(int16(kmsg.DescribeGroups), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.Cluster().KeepControl()
+			asked++
+			resp := r.ResponseKind().(*kmsg.DescribeGroupsResponse)
+			group := kmsg.NewDescribeGroupsResponseGroup()
+			group.Group, group.ErrorCode = "app", kerr.CoordinatorLoadInProgress.Code
+			resp.Groups = append(resp.Groups, group)
+			return resp, nil, true
+		})
+		time.Sleep(15 * time.Second)
+		m.Snapshot()
+		time.Sleep(15 * time.Second)
+		assert.Len(t, m.Snapshot().Instances, 1)
+		m.stop()
+		assert.Positive(t, asked)
 	})
 }
 

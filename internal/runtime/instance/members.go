@@ -54,7 +54,10 @@ func (m *members) refresh(inst *Instance, current *group.Membership) {
 	if err != nil && inst.ctx.Err() == nil {
 		inst.cfg.Logger.Debug("millstream: describing the group failed", "error", err)
 	}
-	infos := describeMembers(found)
+	var infos []MemberInfo
+	if err == nil {
+		infos = describeMembers(found)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.refreshing, m.at = false, time.Now()
