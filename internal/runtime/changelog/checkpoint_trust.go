@@ -1,7 +1,6 @@
 package changelog
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -134,15 +133,19 @@ func (e *compactedError) Error() string {
 	return fmt.Sprintf("%s, and %d records before offset %d were", e.doubt, e.missing, e.before)
 }
 
-// verify returns an error when a batch shows that the store cannot be trusted. The store is empty then: the restore
-// begins anew.
+// verify returns an error when a batch shows that the store cannot be trusted. With a compactedError the store is empty:
+// the restore begins anew. Another one is that it could not be emptied, as when a file of it was found damaged meanwhile:
+// a restore that began anew would find the same checkpoint, and the same batch, again and again.
 func (l *Log) verify(b *kafka.Batch) error {
 	if l.verification.doubt == "" || b.Missing == 0 {
 		return nil
 	}
-	err := &compactedError{l.verification.doubt, b.Missing, b.Next}
+	compacted := &compactedError{l.verification.doubt, b.Missing, b.Next}
 	l.verification.doubt = ""
-	return errors.Join(err, l.Engine.Truncate())
+	if err := l.Engine.Truncate(); err != nil {
+		return err
+	}
+	return compacted
 }
 
 // noteRead notes that the log was read up to an offset, with a batch that may go on behind it.

@@ -175,6 +175,27 @@ func TestVerification_TombstoneWasCompacted(t *testing.T) {
 	})
 }
 
+// damaged is an engine of which a file was found damaged: its owner is to move that aside.
+type damaged struct{ storage.Engine }
+
+func (damaged) Truncate() error { return storage.ErrDamaged }
+
+// A store that is not to be trusted, and cannot be emptied, is not restored again and again.
+func TestVerification_DamagedMeanwhile(t *testing.T) {
+	withOld(t, func(t *testing.T, o *old) {
+		o.write("k0", "")
+		o.write("k0", "new")
+		o.write("k6", "the last batch of a log is not compacted")
+		o.b.Cluster().Compact()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		o.restorer.Progress = func(changelog.Progress, int) { time.Sleep(time.Second) }
+		o.log.Engine = damaged{o.log.Engine}
+		start, _ := o.bounds()
+		require.ErrorIs(t, o.restorer.Restore(ctx, o.log, changelog.Bounds{Start: start, End: 8, DeleteRetention: time.Hour}), storage.ErrDamaged)
+	})
+}
+
 func (o *old) bounds() (start, end int64) {
 	c, err := sarama.New(sarama.Config{Brokers: o.b.Brokers(), Dialer: o.b.Dialer()})
 	require.NoError(o.t, err)
