@@ -148,9 +148,9 @@ func (l *Log) verify(b *kafka.Batch) error {
 	return compacted
 }
 
-// noteRead notes that the log was read up to an offset, with a batch that may go on behind it.
-func (l *Log) noteRead(b *kafka.Batch, offset int64) {
-	v := &l.verification
+// noteRead notes that the log was read up to a batch, of which what lies behind end does not count.
+func (l *Log) noteRead(b *kafka.Batch, end int64) {
+	v, offset := &l.verification, min(b.Next, end)
 	if offset >= v.end && !v.complete {
 		v.complete, v.doubt, v.asOf = true, "", v.began
 	}
@@ -160,7 +160,7 @@ func (l *Log) noteRead(b *kafka.Batch, offset int64) {
 	}
 	// A topic in place of a changelog is read up to the committed offset, which may never be the topic's end. Who runs the
 	// task has read no further.
-	if offset == b.Next && offset >= stable || l.DecodeRow != nil && v.complete {
+	if offset == b.Next && offset >= stable || l.DecodeRow != nil && v.complete && offset == end {
 		v.asOf = time.Now()
 	}
 }

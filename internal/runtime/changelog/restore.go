@@ -207,9 +207,8 @@ func (l *Log) apply(b *kafka.Batch, end int64) (applied int, err error) {
 	if err := l.verify(b); err != nil {
 		return 0, fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
 	}
-	next := min(b.Next, end)
-	l.noteRead(b, next)
-	checkpoint := storage.Checkpoint{TopicID: l.ID, Offset: next, Time: l.verification.asOf}
+	l.noteRead(b, end)
+	checkpoint := storage.Checkpoint{TopicID: l.ID, Offset: min(b.Next, end), Time: l.verification.asOf}
 	if err := l.restore(l.changesBuffer, b, end, checkpoint); err != nil {
 		return 0, fmt.Errorf("restore %q partition %d: %w", l.Store, l.Partition, err)
 	}

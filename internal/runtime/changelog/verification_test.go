@@ -175,6 +175,30 @@ func TestVerification_TombstoneWasCompacted(t *testing.T) {
 	})
 }
 
+// A topic in place of a changelog is read up to the committed offset, which may lie before its end. A standby that has not come so far does
+// not become younger.
+func TestVerification_StandbyOfATopic(t *testing.T) {
+	withOld(t, func(t *testing.T, o *old) {
+		o.log.DecodeRow = func(*kafka.Record) (c storage.Change, ok bool, err error) { return c, false, nil }
+		_, err := o.restorer.Follow(o.log, changelog.Bounds{End: 7, DeleteRetention: time.Hour})
+		require.NoError(t, err)
+		began := time.Now()
+		apply := func(at, next, committed int64) time.Time {
+			time.Sleep(time.Hour)
+			_, err := o.log.Apply(&kafka.Batch{Next: next, LastStable: 50}, at, committed)
+			require.NoError(t, err)
+			c, _ := o.log.Engine.Position()
+			return c.Time
+		}
+		assert.Equal(t, began, apply(5, 8, 40), "all was read that was committed when it began")
+		assert.Equal(t, began, apply(8, 9, 40), "there is more behind it")
+		asOf := apply(9, 40, 40)
+		assert.Equal(t, time.Now(), asOf)
+		asOf = apply(40, 45, 42)
+		assert.Equal(t, time.Now(), asOf, "the rest of the batch is not committed yet")
+	})
+}
+
 // damaged is an engine of which a file was found damaged: its owner is to move that aside.
 type damaged struct{ storage.Engine }
 
