@@ -227,14 +227,15 @@ func (a *App) Snapshot() Snapshot {
 	if err := a.Ready(); err != nil {
 		s.NotReady = err.Error()
 	}
-	measured, ok := a.counters.Measured()
-	if !ok {
-		measured = meter.NewCounts(a.graph)
-	}
+	var measured meter.Counts
 	if inst := a.current(); inst != nil {
 		run := inst.Snapshot()
 		measured = run.Measured
 		s.addRun(&run)
+	} else if ended, ok := a.counters.Measured(); ok { // asked after the run: before, it might just not have ended
+		measured = ended
+	} else {
+		measured = meter.NewCounts(a.graph)
 	}
 	s.addMeasured(a.graph, &measured, a.counters.Drops())
 	return s

@@ -21,13 +21,20 @@ type inputEnds struct {
 	ends       map[kafka.TopicPartition]int64 // replaced, never changed
 	at         time.Time
 	refreshing bool
+	closed     bool // no look-up begins any more
+}
+
+func (e *inputEnds) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
 }
 
 // get returns what is known of the ends, and has them looked up if that is old.
 func (e *inputEnds) get(inst *Instance, tps []kafka.TopicPartition) map[kafka.TopicPartition]int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(tps) > 0 && !e.refreshing && time.Since(e.at) > endsInterval && inst.ctx.Err() == nil {
+	if len(tps) > 0 && !e.refreshing && time.Since(e.at) > endsInterval && !e.closed {
 		e.refreshing = true
 		inst.background(func() { e.refresh(inst, tps) })
 	}

@@ -34,13 +34,20 @@ type members struct {
 	of         *group.Membership
 	at         time.Time
 	refreshing bool
+	closed     bool // no look-up begins any more
+}
+
+func (m *members) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
 }
 
 // get returns what is known, and has it looked up again if it may be of another generation.
 func (m *members) get(inst *Instance, current *group.Membership) []MemberInfo {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now := time.Now(); !m.refreshing && inst.ctx.Err() == nil && (m.of != current || now.Sub(m.at) > membersInterval) {
+	if now := time.Now(); !m.refreshing && !m.closed && (m.of != current || now.Sub(m.at) > membersInterval) {
 		m.refreshing = true
 		inst.background(func() { m.refresh(inst, current) })
 	}

@@ -113,6 +113,9 @@ func (inst *Instance) passStopSettled() {
 func (inst *Instance) close() {
 	aborted := inst.ctx.Err() != nil || inst.watchdog != nil && inst.watchdog.anyStuck()
 	inst.abort(errStopped)
+	// Snapshot may be called at any time, and no goroutine may begin while their end is awaited.
+	inst.members.close()
+	inst.inputEnds.close()
 	for i := len(inst.closers) - 1; i >= 0; i-- {
 		inst.closers[i]()
 	}
@@ -123,11 +126,11 @@ func (inst *Instance) close() {
 		inst.cfg.Logger.Error("millstream: a worker does not end; its stores stay open")
 		return
 	}
+	if inst.globals != nil {
+		inst.cfg.Counters.setMeasured(inst.measured()) // before nobody asks the run any more: counts never fall
+	}
 	inst.ended.Store(true) // reads of stores are refused from here on
 	inst.cfg.Counters.removeWorkers()
-	if inst.globals != nil {
-		inst.cfg.Counters.setMeasured(inst.measured())
-	}
 	if inst.stores != nil {
 		inst.closeStores(!aborted)
 	}
