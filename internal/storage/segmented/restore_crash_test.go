@@ -112,3 +112,41 @@ func unsettledTimesExpireNothing(t *testing.T, byTime bool) {
 	settle()
 	assert.Equal(t, 1, visible(restoredFrom(t, spec, engine)), "what has settled counts")
 }
+
+// A standby that is restarted again and again, and reads less each time than what its times stay behind, has rows that expire all
+// the same. Where its files are newer than their checkpoint, what is read again does not count twice.
+func TestRestore_RowsExpireAcrossRestarts(t *testing.T) {
+	was := restoreLag
+	t.Cleanup(func() { restoreLag = was })
+	restoreLag = 1000
+	for _, kind := range []graph.StoreKind{graph.Window, graph.Session, graph.Versioned} {
+		for _, byTime := range []bool{false, true} {
+			if byTime && kind == graph.Versioned {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, by time %v", kind, byTime), func(t *testing.T) {
+				spec := &graph.Store{Name: "s", Kind: kind, Size: time.Second, Retention: time.Hour, ByTime: byTime, Changelog: true}
+				engine, hour := memtable.New(nil), time.Hour.Milliseconds()
+				value := make([]byte, 100)
+				for n := range int64(200) {
+					s := restoredFrom(t, spec, engine)
+					key := []byte("k")
+					if kind != graph.Versioned {
+						key = s.shape.appendChangelogKey(nil, row{key: []byte("k"), start: n * hour, end: n * hour})
+					}
+					require.NoError(t, s.Restore([]storage.Change{{Key: key, Value: value, Time: n * hour}}, storage.Checkpoint{Offset: n + 1}))
+					require.LessOrEqual(t, s.provenTime, max(n-9, -1)*hour+hour-1, "restoreLag lies between")
+				}
+				rows, err := engine.Len()
+				require.NoError(t, err)
+				assert.Less(t, rows, int64(80))
+
+				s := restoredFrom(t, spec, engine)
+				s.checkpoint.Offset--
+				require.NoError(t, s.loadMeta())
+				assert.Zero(t, s.restoredBytes)
+				assert.Equal(t, s.observedTime, s.restoreMark.observedTime)
+			})
+		}
+	}
+}

@@ -225,7 +225,7 @@ func (s *Store) Cut(emit func(storage.Change) error) (uint64, error) {
 	// The observed time and the trim steps are written as rows of the epoch. If the epoch is undone,
 	// they are too; and once it is on disk, a start reads exactly the time that belongs to the rows
 	// there.
-	if now := s.currentMeta(); now != s.savedMeta {
+	if now := s.currentMeta(s.checkpoint.Offset); now != s.savedMeta {
 		s.buf = appendMeta(s.buf[:0], now)
 		if err := s.Engine.Put(metaKey, s.buf, max(now.observedTime, 0)); err != nil {
 			return 0, err
@@ -361,7 +361,7 @@ func (s *Store) restoreRow(keys []byte, r row, c storage.Change) []byte {
 
 // applyRestored passes the collected rows to the engine, with the meta row.
 func (s *Store) applyRestored(c storage.Checkpoint) error {
-	if now := s.currentMeta(); now != s.savedMeta {
+	if now := s.currentMeta(c.Offset); now != s.savedMeta {
 		row := storage.Change{Key: metaKey, Value: appendMeta(nil, now), Time: max(now.observedTime, 0)}
 		s.restoring = append(s.restoring, row)
 		s.savedMeta = now
