@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millstream-go/millstream/internal/crashpoint"
+	"github.com/millstream-go/millstream/internal/kafka"
+	"github.com/millstream-go/millstream/internal/kafka/sarama"
+	"github.com/millstream-go/millstream/internal/runtime/offsetmeta"
 	"github.com/millstream-go/millstream/join"
 	"github.com/millstream-go/millstream/serde"
 	"github.com/millstream-go/millstream/store"
@@ -142,4 +146,54 @@ func uncommittedVersions(t *testing.T, opts []store.Option, crashes int, committ
 	for _, r := range again[:40] {
 		require.Equal(t, "old", string(r.Value), "at %v", r.Time.UnixMilli())
 	}
+}
+
+// TestUncommittedTime_AfterKafkaStreams: Kafka Streams returns the entries beside offsets as they are, with offsets of its own. What it has
+// put into a store since counts, although the entries are older.
+func TestUncommittedTime_AfterKafkaStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broker.Start(t, broker.Virtual(), broker.Topic("in", 1), broker.Topic("out", 1))
+		cfg := config(t, b)
+		w := window.Tumbling(time.Minute).Grace(time.Hour)
+		builder := stream.NewBuilder()
+		counts := table.CountWindows(stream.GroupByKey(stream.From(builder, in)), w, "s", store.Retention(61*time.Minute))
+		stream.To(countText(counts), out)
+		program := build(t, builder)
+		put := func(key string, at time.Duration) {
+			r := broker.Record{Key: []byte(key), Value: []byte("v"), Time: time.UnixMilli(at.Milliseconds())}
+			require.NoError(t, b.Produce(t.Context(), "in", r))
+		}
+		put("a", time.Second)
+		runToEnd(t, program, cfg)
+		sent := len(committedRecords(t, b, "out"))
+
+		put("a", 5*time.Hour) // which Kafka Streams processes
+		key := append([]byte("a"), make([]byte, 12)...)
+		binary.BigEndian.PutUint64(key[1:], uint64((5 * time.Hour).Milliseconds()))
+		row := broker.Record{Key: key, Value: binary.BigEndian.AppendUint64(nil, 1), Time: time.UnixMilli((5 * time.Hour).Milliseconds())}
+		require.NoError(t, b.Produce(t.Context(), "app-s-changelog", row))
+		commitAs(t, b, 2, (5 * time.Hour).Milliseconds())
+
+		put("a", 2*time.Second)
+		runToEnd(t, program, cfg)
+		assert.Len(t, committedRecords(t, b, "out"), sent, "the window has expired long ago")
+	})
+}
+
+// commitAs commits an offset of "in" and a time as Kafka Streams does: the other entries stay.
+func commitAs(t *testing.T, b *broker.Broker, offset, at int64) {
+	c, err := sarama.New(sarama.Config{Brokers: b.Brokers(), Dialer: b.Dialer()})
+	require.NoError(t, err)
+	defer c.Close()
+	o, err := c.Offsets()
+	require.NoError(t, err)
+	defer o.Close()
+	tp := kafka.TopicPartition{Topic: "in"}
+	offsets, err := o.Fetch(t.Context(), "app", []kafka.TopicPartition{tp})
+	require.NoError(t, err)
+	_, entries, err := offsetmeta.Decode(offsets[tp].Metadata)
+	require.NoError(t, err)
+	require.NotEmpty(t, entries)
+	offsets[tp] = kafka.OffsetMeta{Offset: offset, Metadata: offsetmeta.Encode(at, entries)}
+	require.NoError(t, o.Commit(t.Context(), "app", "", -1, offsets))
 }

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -85,7 +86,7 @@ func (t *Task) Cut(always bool) map[kafka.TopicPartition]kafka.OffsetMeta {
 		q.cutPosition, q.cutPartitionTime = q.position, q.partitionTime
 		meta := kafka.OffsetMeta{Offset: q.position, Metadata: offsetmeta.Encode(q.partitionTime, nil)}
 		if q == first {
-			meta.Metadata = t.metadata(q.partitionTime, t.metadataEntries(times))
+			meta.Metadata = t.metadata(q, t.metadataEntries(times))
 		}
 		if out == nil {
 			out = make(map[kafka.TopicPartition]kafka.OffsetMeta, len(t.queues))
@@ -122,16 +123,19 @@ func (t *Task) NoteExpired(key string, at int64) {
 // metadata returns the metadata of the first partition. Brokers keep MaxSize bytes of it. Entries
 // about expired rows are left out when they do not fit: without them a restore notices a deletion
 // by others less often, but nothing is wrong.
-func (t *Task) metadata(at int64, entries map[string]int64) string {
-	if len(t.expired) > 0 {
-		all := make(map[string]int64, len(entries)+len(t.expired))
+func (t *Task) metadata(q *queue, entries map[string]int64) string {
+	if len(t.expired) > 0 || t.hasTimedStores() {
+		all := make(map[string]int64, len(entries)+len(t.expired)+1)
 		maps.Copy(all, entries)
 		maps.Copy(all, t.expired)
-		if m := offsetmeta.Encode(at, all); len(m) <= offsetmeta.MaxSize {
+		if t.hasTimedStores() {
+			all[offsetmeta.PositionKey] = q.position
+		}
+		if m := offsetmeta.Encode(q.partitionTime, all); len(m) <= offsetmeta.MaxSize {
 			return m
 		}
 	}
-	return offsetmeta.Encode(at, entries)
+	return offsetmeta.Encode(q.partitionTime, entries)
 }
 
 // metadataQueue returns the queue whose offset carries the operator times. It is the one with the
@@ -175,7 +179,7 @@ func (t *Task) knownOperatorTimes() map[string]int64 {
 // SetCommitted sets positions and times to the committed ones, before the first batch. It ignores
 // partitions of other tasks.
 func (t *Task) SetCommitted(offsets map[kafka.TopicPartition]kafka.OffsetMeta) {
-	times := map[string]int64{}
+	times, current := map[string]int64{}, false
 	for _, q := range t.queues {
 		meta, ok := offsets[q.tp]
 		if !ok || meta.Offset < 0 {
@@ -192,6 +196,9 @@ func (t *Task) SetCommitted(offsets map[kafka.TopicPartition]kafka.OffsetMeta) {
 		q.position, q.partitionTime = meta.Offset, at
 		q.cutPosition, q.cutPartitionTime = meta.Offset, at
 		t.cfg.Clock.advance(at)
+		if position, ok := operators[offsetmeta.PositionKey]; ok && position == meta.Offset {
+			current = true
+		}
 		for name, operatorTime := range operators {
 			if old, ok := times[name]; !ok || operatorTime > old {
 				times[name] = timerange.Clamp(operatorTime)
@@ -199,7 +206,7 @@ func (t *Task) SetCommitted(offsets map[kafka.TopicPartition]kafka.OffsetMeta) {
 		}
 	}
 	t.setOperatorTimes(times)
-	t.setStoreTimes(times)
+	t.setStoreTimes(times, current)
 }
 
 // timedStore is a store whose rows expire by stream time.
@@ -208,55 +215,64 @@ type timedStore interface {
 	Committed(at int64)
 }
 
-// noteStoreTimes has the times of stores travel with the offsets.
+// timedStores are the stores that are restored and whose rows expire.
+func (t *Task) timedStores() iter.Seq2[*graph.Store, timedStore] {
+	return func(yield func(*graph.Store, timedStore) bool) {
+		for _, e := range t.engines {
+			if s, ok := e.Engine.(timedStore); ok && (e.Store.Changelog || e.Store.SourceTopic != "") && !yield(e.Store, s) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Task) hasTimedStores() bool {
+	for range t.timedStores() {
+		return true
+	}
+	return false
+}
+
+// noteStoreTimes has the times of stores travel with the offsets, where their steps have no times of their own.
 func (t *Task) noteStoreTimes() {
-	for _, e := range t.engines {
-		s, ok := e.Engine.(timedStore)
-		if _, tracked := t.operatorTimeOf(e.Store); !ok || !e.Store.Changelog || tracked {
+	for store, s := range t.timedStores() {
+		if _, tracked := t.operatorTimeOf(store); tracked {
 			continue
 		}
 		if at, err := s.Observed(nil); err == nil && at >= 0 {
-			t.NoteExpired(offsetmeta.ObservedKey(e.Store.Name), at)
+			t.NoteExpired(offsetmeta.ObservedKey(store.Name), at)
 		}
 	}
 }
 
 // setStoreTimes tells stores that were restored which stream time is committed: what they were restored from may have
-// later ones, of records that are processed again.
-func (t *Task) setStoreTimes(entries map[string]int64) {
-	for _, e := range t.engines {
-		s, ok := e.Engine.(timedStore)
-		if !ok {
-			continue
-		}
-		s.Committed(t.storeTime(e.Store, entries))
-		key := offsetmeta.ObservedKey(e.Store.Name)
-		if at, ok := entries[key]; ok { // it is not committed again before it changes
-			t.NoteExpired(key, at)
-			t.expiredChanged = false
-		}
-	}
-}
-
-// storeTime returns the committed time of the operators of a store, of several the earliest, or that of the store where
-// its steps have none of their own.
+// later ones, of records that are processed again. It is that of the operators of a store, or that of the store where its
+// steps have none of their own.
 //
-// Neither is the time of the inputs, which may be far ahead of what was put: a task has a stream of now and a table that
-// was written a week ago, or a filter in front of a store. Rows that expire by it are missing for records that are
-// processed again. It counts only where nothing is committed of the store, as when Kafka Streams ran the application
-// before.
-func (t *Task) storeTime(store *graph.Store, entries map[string]int64) int64 {
-	if at, ok := t.operatorTimeOf(store); ok {
-		return at
-	}
-	if at, ok := entries[offsetmeta.ObservedKey(store.Name)]; ok {
-		return at
-	}
-	at := int64(-1)
+// The time of the inputs may be far ahead of both: a task has a stream of now and a table that was written a week ago, or
+// a filter in front of a store. Rows that expire by it are missing for records that are processed again. It counts only
+// where the entries are not of the last commit, but of one before Kafka Streams ran the application, or of none.
+func (t *Task) setStoreTimes(entries map[string]int64, current bool) {
+	inputs := int64(-1)
 	for _, q := range t.queues {
-		at = max(at, q.partitionTime)
+		inputs = max(inputs, q.partitionTime)
 	}
-	return at
+	for store, s := range t.timedStores() {
+		at, tracked := t.operatorTimeOf(store)
+		key := offsetmeta.ObservedKey(store.Name)
+		observed, noted := entries[key]
+		switch {
+		case !current:
+			at = inputs
+		case !tracked && noted:
+			at = observed
+			t.NoteExpired(key, at)
+			t.expiredChanged = false // it is not committed again before it changes
+		case !tracked:
+			at = -1 // nothing was put
+		}
+		s.Committed(at)
+	}
 }
 
 // operatorTimeOf returns the time of the operators of a store, of several the earliest. ok is false when they have none
