@@ -133,9 +133,9 @@ func (e *compactedError) Error() string {
 	return fmt.Sprintf("%s, and %d records before offset %d were", e.doubt, e.missing, e.before)
 }
 
-// verify returns an error when a batch shows that the store cannot be trusted. With a compactedError the store is empty:
-// the restore begins anew. Another one is that it could not be emptied, as when a file of it was found damaged meanwhile:
-// a restore that began anew would find the same checkpoint, and the same batch, again and again.
+// verify returns an error when a batch shows that the store cannot be trusted. With a compactedError the store is
+// empty: the restore begins anew. Another one is that it could not be emptied, as when a file of it was found damaged
+// meanwhile: a restore that began anew would find the same checkpoint, and the same batch, again and again.
 func (l *Log) verify(b *kafka.Batch) error {
 	if l.verification.doubt == "" || b.Missing == 0 {
 		return nil
@@ -158,8 +158,8 @@ func (l *Log) noteRead(b *kafka.Batch, end int64) {
 	if stable < 0 {
 		stable = b.HighWatermark
 	}
-	// A topic in place of a changelog is read up to the committed offset, which may never be the topic's end. Who runs the
-	// task has read no further.
+	// A topic in place of a changelog is read up to the committed offset, which may never be the topic's end. Who
+	// runs the task has read no further.
 	if offset == b.Next && offset >= stable || l.DecodeRow != nil && v.complete && offset == end {
 		v.asOf = time.Now()
 	}

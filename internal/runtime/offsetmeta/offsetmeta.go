@@ -60,8 +60,8 @@ func UntilKey(store string) string { return ExpiredKey(store) + "/until" }
 // session or versioned store expire by it.
 func ObservedKey(store string) string { return ExpiredKey(store) + "/observed" }
 
-// PositionKey is the name of the entry with the offset that the other entries were committed with. Kafka Streams returns
-// entries as they are, with offsets of its own: they say nothing of what it has done since.
+// PositionKey is the name of the entry with the offset that the other entries were committed with. Kafka Streams
+// returns entries as they are, with offsets of its own: they say nothing of what it has done since.
 const PositionKey = "%/position"
 
 // Encode returns the metadata string. Entries are written in the order of their names, so equal

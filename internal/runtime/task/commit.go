@@ -246,12 +246,13 @@ func (t *Task) noteStoreTimes() {
 }
 
 // setStoreTimes tells stores that were restored which stream time is committed: what they were restored from may have
-// later ones, of records that are processed again. It is that of the operators of a store, or that of the store where its
-// steps have none of their own.
+// later ones, of records that are processed again. It is that of the operators of a store, or that of the store where
+// its steps have none of their own.
 //
-// The time of the inputs may be far ahead of both: a task has a stream of now and a table that was written a week ago, or
-// a filter in front of a store. Rows that expire by it are missing for records that are processed again. It counts only
-// where the entries are not of the last commit, but of one before Kafka Streams ran the application, or of none.
+// The time of the inputs may be far ahead of both: a task has a stream of now and a table that was written a week
+// ago, or a filter in front of a store. Rows that expire by it are missing for records that are processed again. It
+// counts only where the entries are not of the last commit, but of one before Kafka Streams ran the application, or
+// of none.
 func (t *Task) setStoreTimes(entries map[string]int64, current bool) {
 	inputs := int64(-1)
 	for _, q := range t.queues {

@@ -19,8 +19,9 @@ type meta struct {
 	restore      restoreMeta
 }
 
-// restoreMeta is, where observedTime is that of a restore, how much of it is certain. A standby may be restarted each day,
-// and read less than restoreLag until the next time: without this it would begin anew to count, and its rows never expire.
+// restoreMeta is, where observedTime is that of a restore, how much of it is certain. A standby may be restarted each
+// day, and read less than restoreLag until the next time: without this it would begin anew to count, and its rows
+// never expire.
 type restoreMeta struct {
 	provenTime, settledTime int64
 	markedTime, bytes       int64 // of the last restoreMark, and the bytes of changelog since then
