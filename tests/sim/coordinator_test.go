@@ -47,6 +47,9 @@ type lateEnds struct {
 	carrying map[string]bool                   // those of which the end is on its way to the broker: whether it is a commit
 	looked   map[ending]*transaction           // nil: it is not open
 	takes    map[string]int                    // how often somebody has taken an id
+	refusal  int16                             // the code that the next ends are answered with
+	refusals int                               // how many of them
+	refused  int                               // how many were
 	offsets  map[string][]kafka.TopicPartition // of which inputs the open transaction of an id has offsets
 }
 
@@ -145,12 +148,21 @@ func (l *lateEnds) install() {
 	}
 }
 
-// carries reports whether the end of a transaction is on its way to the broker.
-func (l *lateEnds) carries(id string) bool {
+// refuse has the next n ends refused. It returns how many have been, and what ends it.
+func (l *lateEnds) refuse(code int16, n int) (hits func() int, end func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, is := l.carrying[id]
-	return is
+	l.refusal, l.refusals, l.refused = code, n, 0
+	hits = func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.refused
+	}
+	return hits, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.refusals = 0
+	}
 }
 
 // taken forgets what was looked up of an id that somebody takes: what was open is aborted.
@@ -180,6 +192,12 @@ func (l *lateEnds) end(r kmsg.Request) kmsg.Response {
 	// Another one, of somebody who aborts the transaction, comes too late: its outcome was decided by the answer.
 	if commit, is := l.carrying[req.TransactionalID]; l.off || is && commit == req.Commit {
 		return nil
+	}
+	if l.refusals > 0 {
+		l.refusals--
+		l.refused++
+		resp.ErrorCode = l.refusal
+		return resp
 	}
 	resp.ErrorCode = kerr.ConcurrentTransactions.Code
 	if l.underWay[req.TransactionalID] {

@@ -492,7 +492,11 @@ func (w *world) failing(s step) (hits func() int, end func()) {
 		w.traps.set(int16(s.cell.key), s.cell.loss, s.n)
 		return w.traps.hit, func() { w.traps.clear() }
 	}
-	f := kfake.Fault{Keys: []kmsg.Key{s.cell.key}, Err: s.cell.err, Count: s.n, TopLevel: slices.Contains(topLevel, s.cell.key), When: w.mayFail}
+	// The brokers would refuse only what is carried out later, until its transaction has timed out.
+	if s.cell.key == kmsg.EndTxn && w.late != nil {
+		return w.late.refuse(s.cell.err.Code, s.n)
+	}
+	f := kfake.Fault{Keys: []kmsg.Key{s.cell.key}, Err: s.cell.err, Count: s.n, TopLevel: slices.Contains(topLevel, s.cell.key), When: notOfReader}
 	fs := []kfake.Fault{f}
 	if s.cell.key == kmsg.Produce { // not those of the feeder
 		fs = nil

@@ -255,14 +255,8 @@ func (w *world) committedAt(s sighting) (at time.Time, ok bool) {
 	return at, false
 }
 
-// mayFail reports whether a fault may be for a request: not for one of the reader, nor for an end that the Apps were answered, and which
-// is carried out. Pauses between tries would let its transaction time out.
-func (w *world) mayFail(r kmsg.Request) bool {
-	switch r := r.(type) {
-	case *kmsg.FetchRequest:
-		return r.Rack != readerRack
-	case *kmsg.EndTxnRequest:
-		return w.late == nil || !w.late.carries(r.TransactionalID)
-	}
-	return true
+// notOfReader reports whether a fault may be for a request.
+func notOfReader(r kmsg.Request) bool {
+	f, is := r.(*kmsg.FetchRequest)
+	return !is || f.Rack != readerRack
 }
