@@ -56,6 +56,9 @@ func (f *Follower) readTopic(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		f.signalReady()
+		if ctx.Err() != nil { // of several channels that are ready, select takes any
+			return context.Cause(ctx)
+		}
 		select {
 		case <-f.inbox.Ready():
 		case <-timer.C:
