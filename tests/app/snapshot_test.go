@@ -310,6 +310,7 @@ func TestSnapshot_Restore(t *testing.T) {
 		require.NoError(t, err)
 		second := run(t, app)
 		time.Sleep(10 * time.Second)
+		second.stop()
 		close(seen)
 		restores := 0
 		for s := range seen {
@@ -329,6 +330,5 @@ func TestSnapshot_Restore(t *testing.T) {
 			}
 		}
 		assert.Positive(t, restores)
-		second.stop()
 	})
 }
